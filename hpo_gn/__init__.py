@@ -1,0 +1,1 @@
+"""hpo_gn: hyperparameter optimization of PyTorch models under a GPU×epoch budget."""

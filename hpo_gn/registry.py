@@ -1,0 +1,61 @@
+"""Plugins by name: objectives, searchers, models and data sets are found by their entry points.
+
+A third party adds one with a package of its own::
+
+    [project.entry-points."hpo_gn.objectives"]
+    my-objective = "my_package:MyObjective"
+"""
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from hpo_gn.errors import ArgumentError, UnknownNameError
+
+Kind = Literal["objective", "searcher", "model", "data set"]
+
+GROUPS: dict[Kind, str] = {
+    "objective": "hpo_gn.objectives",
+    "searcher": "hpo_gn.searchers",
+    "model": "hpo_gn.models",
+    "data set": "hpo_gn.data",
+}
+
+
+def names(kind: Kind) -> list[str]:
+    """Every registered name of a kind, sorted."""
+    return sorted(entry_points(group=GROUPS[kind]).names)
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The plugin registered under a name, or what `module:attribute` names.
+
+    Args:
+        kind: "objective", "searcher", "model" or "data set".
+        name: a registered name, or "module:attribute" for an object that is not registered.
+
+    Raises:
+        UnknownNameError: nothing is registered under the name.
+        ArgumentError: the module or the attribute does not exist.
+    """
+    if ":" in name:
+        return import_object(kind, name)
+    found = entry_points(group=GROUPS[kind], name=name)
+    if not found:
+        raise UnknownNameError(kind, name, names(kind))
+    return next(iter(found)).load()
+
+
+def import_object(kind: str, path: str) -> Any:
+    """The object that `module:attribute` names.
+
+    Raises:
+        ArgumentError: the module cannot be found or lacks the attribute.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ArgumentError(kind, f"an importable module:function (no module {error.name!r})", path) from None
+    except AttributeError:
+        raise ArgumentError(kind, f"module:function (module {module!r} has no {attribute!r})", path) from None
