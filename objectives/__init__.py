@@ -2,3 +2,11 @@
 
 if __name__ == "objectives":
     raise ImportError("import hpo_gn.objectives: a bare 'objectives' would be a second copy of every class")
+
+from hpo_gn.objectives.agn_train import AgnTrain
+from hpo_gn.objectives.agn_val import AgnVal
+from hpo_gn.objectives.objective import Objective
+from hpo_gn.objectives.val_error import ValError
+from hpo_gn.objectives.val_loss import ValLoss
+
+__all__ = ["AgnTrain", "AgnVal", "Objective", "ValError", "ValLoss"]

@@ -1,1 +1,6 @@
-"""budget"""
+"""The budget: a limit in GPU×epochs, and the ledger that enforces it."""
+
+from hpo_gn.budget.hold import Hold
+from hpo_gn.budget.ledger import Account, Ledger
+
+__all__ = ["Account", "Hold", "Ledger"]

@@ -1,0 +1,240 @@
+"""An experiment: everything a trial needs beyond its configuration, from names or from objects."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import torch
+from ConfigSpace import ConfigurationSpace
+from optuna.distributions import BaseDistribution
+from torch import nn
+
+from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
+from hpo_gn.errors import ArgumentError, ModelError
+from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure
+from hpo_gn.measures.last_linear import find_linear
+from hpo_gn.models import build_model
+from hpo_gn.objectives import Objective
+from hpo_gn.registry import import_object, load
+from hpo_gn.space import initial_settings, to_distributions
+from hpo_gn.training import Training, TrainingFactory, check_space, supervised
+
+RECORDED: tuple[Measure, ...] = (
+    MeanLoss("train"),
+    Accuracy("train"),
+    AGN(),
+    MeanLoss("validation"),
+    Accuracy("validation"),
+)
+"""What every trial records, whatever its objective needs, so that any objective can be computed again
+later.
+"""
+
+TESTED: tuple[Measure, ...] = (MeanLoss("test"), Accuracy("test"))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is searched, over which space, by which objective and searcher.
+
+    Args:
+        data: a registered name, a `.npz` file, `module:function`, or a `DataSet`.
+        space: the search space; its default configuration is the initial settings.
+        objective: what is minimized.
+        model: a registered name, `module:function`, or a function (shape, classes, **hyperparameters) →
+            model.
+        training: instead of a model, `module:function` or a function (config, splits, *, epochs, seed) →
+            Training.
+        searcher: a registered name or `module:class`.
+        epochs: a trial's epochs; for a searcher that assigns them, the largest.
+        min_epochs, eta: for a searcher that assigns epochs: the smallest, and the ratio between rungs.
+        round_size: trials proposed together; they depend on earlier rounds only.
+        fraction: the share of the training set that the search trains on.
+        validation_fraction: the share of the training set held out for validation.
+        seed: every random number of the search is a function of it.
+        from_scratch: train a promoted configuration anew, and charge it in full, as the paper does.
+        mixed_precision, channels_last: as in `SupervisedTraining`.
+        threads: CPU threads of each worker; fixed, since they change the order of sums.
+        gpus: what an epoch of a trial costs, in GPU×epochs.
+        data_root: where data files are looked for.
+
+    Raises:
+        ArgumentError: a value out of its range.
+        SpaceError: a space that lacks what the training needs.
+    """
+
+    data: str | DataSet
+    space: ConfigurationSpace
+    objective: Objective
+    model: str | Callable[..., nn.Module] | None = None
+    training: str | TrainingFactory | None = None
+    searcher: str = "cma-es"
+    epochs: int = 160
+    min_epochs: int | None = None
+    eta: int = 2
+    round_size: int = 8
+    fraction: float = 0.2
+    validation_fraction: float = 0.1
+    seed: int = 0
+    from_scratch: bool = False
+    mixed_precision: bool = False
+    channels_last: bool = False
+    threads: int = 1
+    gpus: int = 1
+    data_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "round_size", "threads", "gpus"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(name, "a positive integer", getattr(self, name))
+        if self.seed < 0:
+            raise ArgumentError("seed", "0 or more", self.seed)
+        if self.min_epochs is not None and not 1 <= self.min_epochs <= self.epochs:
+            raise ArgumentError("min_epochs", f"from 1 to epochs ({self.epochs})", self.min_epochs)
+        if self.eta < 2:
+            raise ArgumentError("eta", "2 or more", self.eta)
+        if (self.model is None) == (self.training is None):
+            raise ArgumentError("model", "given, unless a training is, and not both", self.model)
+        if self.training is None:
+            check_space(set(self.distributions))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker process: the arguments, and nothing that is made from them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The space as Optuna writes it."""
+        return to_distributions(self.space)
+
+    @cached_property
+    def initial(self) -> dict[str, Any]:
+        """The initial settings."""
+        return initial_settings(self.space)
+
+    def sampler(self) -> optuna.samplers.BaseSampler:
+        """The searcher, given those of our settings that its constructor takes."""
+        make = load("searcher", self.searcher)
+        settings = {
+            "search_space": self.distributions,
+            "initial": self.initial,
+            "seed": self.seed,
+            "population_size": self.round_size,
+            "particles": self.round_size,
+            "min_epochs": self.min_epochs or max(1, self.epochs // self.eta**2),
+            "max_epochs": self.epochs,
+            "eta": self.eta,
+        }
+        taken = inspect.signature(make).parameters
+        sampler: optuna.samplers.BaseSampler = make(
+            **{name: settings[name] for name in taken if name in settings}
+        )
+        return sampler
+
+    def splits(self, kind: Literal["search", "full"], device: torch.device) -> Splits:
+        """The data on a device: the reduced training set and validation, or the full training set and the
+        test set.
+        """
+        data = open_data(self.data, self.data_root) if isinstance(self.data, str) else self.data
+        if kind == "full":
+            return full_splits(data, device=device)
+        return search_splits(
+            data,
+            fraction=self.fraction,
+            validation_fraction=self.validation_fraction,
+            seed=self.seed,
+            device=device,
+        )
+
+    def build(self, config: Mapping[str, Any], splits: Splits, *, epochs: int, seed: int) -> Training:
+        """A training of one configuration."""
+        return self._factory(config, splits, epochs=epochs, seed=seed)
+
+    @cached_property
+    def _factory(self) -> TrainingFactory:
+        if self.training is not None:
+            training = self.training
+            return import_object("training", training) if isinstance(training, str) else training
+        model = self.model
+
+        def build(shape: tuple[int, ...], classes: int, **hyperparameters: Any) -> nn.Module:
+            if isinstance(model, str):
+                return build_model(model, shape, classes, **hyperparameters)
+            assert model is not None
+            return model(shape, classes, **hyperparameters)
+
+        return supervised(build, mixed_precision=self.mixed_precision, channels_last=self.channels_last)
+
+    def measures(self, model: nn.Module) -> list[Measure]:
+        """The objective's measures and those that are always recorded, if the model has what they read."""
+        wanted = list(self.objective.measures)
+        return wanted + [measure for measure in RECORDED if _fits(measure, model)]
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two searches the same, as JSON: a study is continued only by the experiment that began
+        it.
+        """
+        return {
+            "data": _name(self.data),
+            "model": _name(self.model or self.training),
+            "space": {name: repr(distribution) for name, distribution in self.distributions.items()},
+            "initial": self.initial,
+            "objective": repr(self.objective),
+            "searcher": self.searcher,
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+
+_PLAIN = (
+    "epochs",
+    "min_epochs",
+    "eta",
+    "round_size",
+    "fraction",
+    "validation_fraction",
+    "seed",
+    "from_scratch",
+    "mixed_precision",
+    "channels_last",
+    "threads",
+    "gpus",
+)
+
+
+def make_objective(name: str, **settings: Any) -> Objective:
+    """A registered objective with those settings that are not None.
+
+    Raises:
+        UnknownNameError: nothing is registered under the name.
+        ArgumentError: the objective has no such setting.
+    """
+    make = load("objective", name)
+    given = {key: value for key, value in settings.items() if value is not None}
+    taken = inspect.signature(make).parameters
+    for key in given:
+        if key not in taken:
+            raise ArgumentError(key, f"left out, since objective {name!r} does not take it", given[key])
+    objective: Objective = make(**given)
+    return objective
+
+
+def _fits(measure: Measure, model: nn.Module) -> bool:
+    if not isinstance(measure, AGN):
+        return True
+    try:
+        find_linear(model)
+    except ModelError:
+        return False
+    return True
+
+
+def _name(thing: object) -> str:
+    if isinstance(thing, str):
+        return thing
+    if isinstance(thing, DataSet):
+        return thing.name
+    return f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', type(thing).__name__)}"

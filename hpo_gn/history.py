@@ -1,0 +1,81 @@
+"""History: a trial's measures, one row an epoch, and its place on an Optuna trial."""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+import optuna
+
+from hpo_gn.errors import StudyError
+
+_PREFIX = "hpo_gn:epoch:"
+
+Row = Mapping[str, float]
+
+
+class History:
+    """A trial's measures: row τ − 1 holds the columns measured at the end of epoch τ.
+
+    Args:
+        rows: the rows of epochs 1, 2, ….
+    """
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.rows: tuple[Row, ...] = tuple(dict(row) for row in rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self.rows == other.rows
+
+    __hash__ = None  # type: ignore[assignment]  # rows are mappings
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} epochs)"
+
+    def column(self, name: str) -> tuple[float, ...]:
+        """One measure over the epochs, [E].
+
+        Raises:
+            StudyError: an epoch's row lacks it.
+        """
+        for epoch, row in enumerate(self.rows, 1):
+            if name not in row:
+                raise StudyError(
+                    f"the history has no {name!r} at epoch {epoch}; it has: {', '.join(sorted(row))}"
+                )
+        return tuple(row[name] for row in self.rows)
+
+    def last(self, name: str) -> float:
+        """One measure at the last epoch.
+
+        Raises:
+            StudyError: the history is empty or its rows lack it.
+        """
+        if not self.rows:
+            raise StudyError(f"the history is empty, so it has no {name!r}")
+        return self.column(name)[-1]
+
+    def with_row(self, row: Row) -> "History":
+        """This history and one more epoch."""
+        return History((*self.rows, row))
+
+    def upto(self, epochs: int) -> "History":
+        """The first epochs of this history."""
+        return History(self.rows[:epochs])
+
+    @classmethod
+    def of(cls, trial: optuna.trial.FrozenTrial | optuna.Trial) -> Self:
+        """The history that a trial carries: all its rows from epoch 1 to the first gap."""
+        attributes = trial.user_attrs
+        rows: list[Row] = []
+        while (key := f"{_PREFIX}{len(rows) + 1}") in attributes:
+            rows.append(attributes[key])
+        return cls(rows)
+
+
+def write_row(trial: optuna.Trial, epoch: int, row: Row) -> None:
+    """Put one epoch's row on a trial, in a user attribute of its own, so that writing costs the same at any
+    epoch.
+    """
+    trial.set_user_attr(f"{_PREFIX}{epoch}", dict(row))

@@ -1,0 +1,38 @@
+"""AGN: the mean squared gradient norm of the last linear layer, without a backward pass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hpo_gn.measures.batch import Batch
+from hpo_gn.measures.mean import Mean
+
+
+@dataclass(frozen=True)
+class AGN:
+    """Column `agn`: agn_τ = (1/N) Σ_i ‖∇_FC L(θ_τ; x_i)‖² over the training split ("Can we use gradient
+    norm…", section 2.1).
+
+    A linear layer z = W h + b has ‖∇_W L‖² + ‖∇_b L‖² = ‖δ‖² (‖h‖² + 1) with δ = ∂L/∂z (Goodfellow 2015), and
+    ‖δ‖² ‖h‖² without a bias, so that one forward pass gives it. AGN itself is the sum over epochs, which the
+    objectives take from the History.
+
+    Args:
+        linear_layer: the layer's name in `model.named_modules()`; None for the last `nn.Linear` in that
+            order.
+    """
+
+    linear_layer: str | None = None
+    split: Literal["train"] = field(default="train", init=False)
+    _mean: Mean = field(default_factory=Mean, init=False, repr=False, compare=False)
+
+    def update(self, batch: Batch) -> None:
+        """Take in one batch."""
+        if batch.features is None:
+            raise ValueError("AGN needs a pass that watches the last linear layer")
+        squared_inputs = batch.features.detach().square().sum(dim=1, dtype=batch.squared_delta_norms.dtype)
+        self._mean.add(batch.squared_delta_norms * (squared_inputs + int(batch.bias)))
+
+    def compute(self) -> Mapping[str, float]:
+        """The column; starts anew."""
+        return {"agn": self._mean.take()}

@@ -1,0 +1,101 @@
+"""What a search shows while it runs: epochs spent, held and left, the round, the best so far, the time
+left.
+"""
+
+import time
+from types import TracebackType
+from typing import Self
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hpo_gn.budget import Account, Ledger
+from hpo_gn.rounds import ROUNDS
+
+
+class SearchProgress:
+    """A live line on a terminal; elsewhere a line whenever a trial has ended.
+
+    Args:
+        title: what runs.
+        study: whose trials are shown.
+        ledger: whose account is shown.
+        console: where.
+    """
+
+    def __init__(self, title: str, study: optuna.Study, ledger: Ledger, console: Console) -> None:
+        self._title, self._study, self._ledger, self._console = title, study, ledger, console
+        self._live = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[epochs]}"),
+            TextColumn("{task.fields[trials]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._began, self._at_first = time.monotonic(), ledger.account().spent
+        self._printed = ""
+        self._task = self._live.add_task(title, total=None, epochs="", trials="", left="")
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self.update()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.update()
+        self._live.stop()
+
+    def update(self) -> None:
+        """Show the study and the account as they are now."""
+        account = self._ledger.account()
+        epochs = f"{account.spent}/{account.limit} epochs, {account.held} held, {account.left} left"
+        trials = self._trials()
+        self._live.update(
+            self._task,
+            total=account.limit,
+            completed=account.spent,
+            epochs=epochs,
+            trials=trials,
+            left=self._time_left(account),
+        )
+        if not self._console.is_terminal and trials != self._printed:
+            self._printed = trials
+            self._console.print(f"{self._title}: {epochs}; {trials}", highlight=False, soft_wrap=True)
+
+    def _trials(self) -> str:
+        trials = self._study.get_trials(deepcopy=False)
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        rounds = self._study.user_attrs.get(ROUNDS, 0)
+        best = min((trial for trial in ended if _completed(trial)), key=_value, default=None)
+        shown = f"; best {_value(best):.4g} (trial {best.number})" if best else ""
+        lost = sum(trial.state == TrialState.FAIL for trial in ended)
+        failed = f", {lost} failed" if lost else ""
+        return f"round {rounds}, {len(ended)}/{len(trials)} trials{failed}{shown}"
+
+    def _time_left(self, account: Account) -> str:
+        done = account.spent - self._at_first
+        if done <= 0:
+            return ""
+        seconds = (time.monotonic() - self._began) / done * (account.limit - account.spent)
+        return f"about {_clock(seconds)} to go"
+
+
+def _completed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float(trial.value) if trial.value is not None else float("nan")
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,34 @@
+"""A result as a person reads it."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from hpo_gn.result import Result
+
+
+def describe(result: Result) -> RenderableType:
+    """The winner beside the initial settings, what was spent, and the verdict."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "winner", "initial settings"):
+        table.add_column(column)
+    for name in result.winner.params:
+        table.add_row(name, _number(result.winner.params[name]), _number(result.initial.params[name]))
+    table.add_row("test accuracy", str(result.winner), str(result.initial))
+    search, retraining = result.search, result.retraining
+    trials = ", ".join(f"{count} {state}" for state, count in result.trials.items())
+    return Group(
+        "",
+        f"Search: {search.spent} of {search.limit} GPU×epochs spent, {search.held} held; trials: {trials}; "
+        f"{search.training_s:.0f} s training, {search.measuring_s:.0f} s measuring.",
+        f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",
+        f"Retraining: {result.epochs} epochs on the full training set, {len(result.winner.test_accuracy)} seeds each, "
+        f"{retraining.spent} GPU×epochs beside the budget.",
+        "",
+        table,
+        "",
+        result.verdict,
+    )
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

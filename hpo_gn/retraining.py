@@ -1,0 +1,72 @@
+"""The protocol's end: the winner and the initial settings, trained on the full training set and tested,
+several seeds each.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_gn.errors import StudyError
+from hpo_gn.experiment import Experiment
+from hpo_gn.fidelity import EPOCHS, epochs_of
+from hpo_gn.rounds import ROUND, ROUNDS
+from hpo_gn.seeds import derive_seed
+from hpo_gn.trial import REASON
+from hpo_gn.worker import SEED
+
+ROLE = "hpo_gn:role"
+"""Attribute of a retraining: "winner" or "initial"."""
+ROLES = ("winner", "initial")
+INDEX = "hpo_gn:index"
+"""Attribute of a retraining: which of the seeds it has, from 0."""
+
+_TAG = 2**31  # no trial has this number, so no retraining shares a trial's seed
+
+
+def find_winner(study: optuna.Study) -> FrozenTrial:
+    """The best completed trial among those with the most epochs.
+
+    Raises:
+        StudyError: no trial was completed.
+    """
+    trials = study.get_trials(deepcopy=False)
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not completed:
+        reasons = sorted({str(trial.user_attrs.get(REASON, "unknown")) for trial in trials})
+        raise StudyError(f"none of the {len(trials)} trials was completed: {'; '.join(reasons[:3])}")
+    longest = max(epochs_of(trial, 0) for trial in completed)
+    return min(
+        (trial for trial in completed if epochs_of(trial, 0) == longest),
+        key=lambda trial: (trial.value, trial.number),
+    )
+
+
+def prepare(study: optuna.Study, experiment: Experiment, winner: Mapping[str, Any], seeds: int) -> None:
+    """Give a study the trials of the retraining, those that are missing: winner and initial settings with the
+    same seeds.
+    """
+    trials = study.get_trials(deepcopy=False)
+    there = {(trial.user_attrs[ROLE], trial.user_attrs[INDEX]) for trial in trials}
+    for role, params in zip(ROLES, (winner, experiment.initial), strict=True):
+        for index in range(seeds):
+            if (role, index) not in there:
+                study.add_trial(_trial(experiment, role, index, params))
+    study.set_user_attr(ROUNDS, 1)
+
+
+def _trial(experiment: Experiment, role: str, index: int, params: Mapping[str, Any]) -> FrozenTrial:
+    attributes = {
+        ROLE: role,
+        INDEX: index,
+        SEED: derive_seed(experiment.seed, _TAG + index),
+        EPOCHS: experiment.epochs,
+        ROUND: 1,
+    }
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=dict(params),
+        distributions=experiment.distributions,
+        user_attrs=attributes,
+    )

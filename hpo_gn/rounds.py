@@ -1,0 +1,212 @@
+"""Rounds: which trial a worker runs next, agreed on through nothing but the study and the ledger.
+
+Any number of workers on any machine follow the same rules. A trial that is RUNNING without an open hold is
+free to be claimed. When no trial is RUNNING, whoever gets the turn proposes the next round: a round's
+proposals see finished rounds only, so they are the same for any number of workers.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_gn.budget import Hold, Ledger
+from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, StudyError
+from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
+from hpo_gn.trial import REASON, Outcome
+
+ROUND = "hpo_gn:round"
+"""Trial attribute: the round it was proposed in, from 1; written last, when the trial is complete."""
+ROUNDS = "hpo_gn:rounds"
+"""Study attribute: how many rounds are proposed in full."""
+ERROR = "hpo_gn:error"
+"""Trial attribute: the exception that ended it."""
+
+_MOST_DEATHS = 3
+_WAIT_S = 0.2
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How rounds are proposed.
+
+    Args:
+        distributions: the space.
+        epochs: a trial's epochs, where the sampler does not assign them.
+        round_size: trials a round.
+        gpus: what one epoch costs.
+        from_scratch: a promoted configuration is trained, and charged, from its first epoch.
+    """
+
+    distributions: dict[str, BaseDistribution]
+    epochs: int
+    round_size: int
+    gpus: int = 1
+    from_scratch: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that is this worker's to run, and the hold on its epochs."""
+
+    trial: FrozenTrial
+    hold: Hold
+
+
+class Rounds:
+    """The queue of one study's trials.
+
+    Args:
+        study: with the sampler that proposes.
+        ledger: the study's.
+        rules: how rounds are proposed; None for a study whose trials are all there.
+        remaining: epochs that a trial has still to run, given what checkpoints there are.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        ledger: Ledger,
+        rules: Rules | None,
+        remaining: Callable[[FrozenTrial], int],
+    ) -> None:
+        self.study, self.ledger, self.rules, self._remaining = study, ledger, rules, remaining
+
+    def claim(self) -> Claim | None:
+        """A trial to run, with its hold; None if every one is taken, finished, or beyond the budget."""
+        running = self._running()
+        held = {hold["trial"] for hold in self.ledger.open_holds()} if running else set()
+        for trial in running:
+            if trial.number in held or self._gave_up(trial):
+                continue
+            hold = self._hold(trial)
+            if hold is None:
+                continue
+            if not self.study._storage.get_trial(trial._trial_id).state.is_finished():
+                return Claim(trial, hold)
+            hold.settle("the trial was finished already")
+        return None
+
+    def _running(self) -> list[FrozenTrial]:
+        proposed = self.study.user_attrs.get(ROUNDS, 0)
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in trials if trial.user_attrs.get(ROUND, proposed + 1) <= proposed]
+
+    def _gave_up(self, trial: FrozenTrial) -> bool:
+        deaths = self.ledger.deaths(trial.number)
+        if deaths >= _MOST_DEATHS:
+            self.tell(trial, Outcome(TrialState.FAIL, reason=f"{deaths} workers died of it"))
+        return deaths >= _MOST_DEATHS
+
+    def _hold(self, trial: FrozenTrial) -> Hold | None:
+        gpus = self.rules.gpus if self.rules else 1
+        try:
+            # A trial that only lacks its verdict still needs a hold, so that one worker alone gives it.
+            return self.ledger.hold(trial, epochs=max(1, self._remaining(trial)), gpus=gpus)
+        except (AlreadyHeldError, BudgetExhaustedError):
+            return None
+
+    def tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
+        """End a trial, saying why it ended early if it did."""
+        if outcome.reason is not None:
+            self.study._storage.set_trial_user_attr(trial._trial_id, REASON, outcome.reason)
+        if outcome.state == TrialState.PRUNED:
+            self.study.tell(trial.number, state=outcome.state)  # Optuna takes its last report for the value
+        else:
+            self.study.tell(trial.number, outcome.value, state=outcome.state)
+
+    def advance(self) -> bool:
+        """Propose the next round if it is time to, or wait a little; False when there is nothing more to run.
+
+        Raises:
+            StudyError: every trial of the last round ended with an exception, so that more of them would as
+                well.
+        """
+        if not self._running() or self._starved():
+            with self.ledger.turn() as mine:
+                if mine:
+                    return self._advance()
+        time.sleep(_WAIT_S)
+        return True
+
+    def _advance(self) -> bool:
+        for trial, reason in self._starved():
+            self.tell(trial, Outcome(TrialState.FAIL, reason=reason))
+        if self._running():
+            return True
+        trials = self.study.get_trials(deepcopy=False)
+        proposed = self.study.user_attrs.get(ROUNDS, 0)
+        self._check_last_round([trial for trial in trials if trial.user_attrs.get(ROUND) == proposed])
+        return self.rules is not None and self._propose(proposed + 1, self.rules) > 0
+
+    def _propose(self, number: int, rules: Rules) -> int:
+        """Propose a round, or what is missing of one whose proposer died; how many trials it has."""
+        mine = [trial for trial in self.study.get_trials(deepcopy=False) if _belongs(trial, number)]
+        reserved = sum(
+            self._cost(_assignment(trial, rules), rules) for trial in mine if ROUND in trial.user_attrs
+        )
+        half_made = [trial for trial in mine if ROUND not in trial.user_attrs]
+        count = len(mine) - len(half_made)
+        left = self.ledger.account().left
+        while count < rules.round_size:
+            cost = self._cost(self._next(rules), rules)
+            if reserved + cost > left:
+                break
+            self._ask(number, rules, half_made.pop(0) if half_made else None)
+            count, reserved = count + 1, reserved + cost
+        if count:
+            self.study.set_user_attr(ROUNDS, number)
+        return count
+
+    def _ask(self, number: int, rules: Rules, half_made: FrozenTrial | None) -> None:
+        if half_made is None:
+            trial = self.study.ask(rules.distributions)
+        else:
+            trial = optuna.Trial(self.study, half_made._trial_id)
+            for name, distribution in rules.distributions.items():
+                trial._suggest(name, distribution)
+        if EPOCHS not in trial.user_attrs:
+            trial.set_user_attr(EPOCHS, rules.epochs)
+        trial.set_user_attr(ROUND, number)
+
+    def _next(self, rules: Rules) -> Assignment:
+        assign = getattr(self.study.sampler, "next_assignment", None)
+        return assign(self.study) if assign else Assignment(rules.epochs, None)
+
+    def _cost(self, assignment: Assignment, rules: Rules) -> int:
+        done = 0
+        if assignment.continues is not None and not rules.from_scratch:
+            done = epochs_of(self.study.get_trials(deepcopy=False)[assignment.continues], rules.epochs)
+        return (assignment.epochs - done) * rules.gpus
+
+    def _starved(self) -> list[tuple[FrozenTrial, str]]:
+        """Trials that the budget can never finish, since nothing is held any more that could come back, and
+        why.
+        """
+        running = self._running()
+        if not running or self.ledger.open_holds():
+            return []
+        left, gpus = self.ledger.account().left, self.rules.gpus if self.rules else 1
+        needs = [(trial, max(1, self._remaining(trial)) * gpus) for trial in running]
+        return [
+            (trial, f"the budget has {left} GPU×epochs left, and the trial still needs {need}")
+            for trial, need in needs
+            if need > left
+        ]
+
+    def _check_last_round(self, trials: list[FrozenTrial]) -> None:
+        errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
+        if trials and len(errors) == len(trials):
+            raise StudyError(f"every trial of the last round failed, the first with {errors[0]}")
+
+
+def _belongs(trial: FrozenTrial, number: int) -> bool:
+    half_made = trial.state == TrialState.RUNNING and ROUND not in trial.user_attrs
+    return half_made or trial.user_attrs.get(ROUND) == number
+
+
+def _assignment(trial: FrozenTrial, rules: Rules) -> Assignment:
+    return Assignment(epochs_of(trial, rules.epochs), continues(trial))

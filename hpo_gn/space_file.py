@@ -1,0 +1,126 @@
+"""What a space file may say, checked before ConfigSpace reads it, whose own errors are tracebacks."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo_gn.errors import SpaceError, UnknownNameError
+from hpo_gn.yaml12 import load_yaml
+
+
+def read_document(path: Path) -> Any:
+    """The plain Python value of a JSON (by its suffix) or YAML file.
+
+    Raises:
+        SpaceError: the file cannot be read, or has wrong syntax or a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".json":
+            return json.loads(text, object_pairs_hook=_without_duplicates)
+        return load_yaml(text)
+    except OSError as error:
+        raise SpaceError(f"cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise SpaceError(" ".join(str(error).split())) from None
+
+
+def checked(document: Any) -> dict[str, Any]:
+    """The document, if it is a space in ConfigSpace's format with hyperparameters that Optuna can have.
+
+    Raises:
+        SpaceError: the first thing that is wrong, with the hyperparameter and its field.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("hyperparameters"), list):
+        raise SpaceError("must be a mapping with a list 'hyperparameters'")
+    _known("a space", document, _TOP_LEVEL)
+    if document.get("conditions") or document.get("forbiddens"):
+        raise SpaceError("conditions and forbidden clauses are not supported in a search space")
+    if not document["hyperparameters"]:
+        raise SpaceError("a search space must have at least one hyperparameter")
+    for position, item in enumerate(document["hyperparameters"], start=1):
+        _check_hyperparameter(position, item)
+    return document
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if twice := {key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1}:
+        raise SpaceError(f"key {min(twice)!r} is there twice")
+    return dict(pairs)
+
+
+def _known(where: str, mapping: dict[str, Any], fields: Any) -> None:
+    for key in mapping:
+        if key not in fields:
+            raise SpaceError(str(UnknownNameError(f"field of {where}", key, fields)))
+
+
+def _check_hyperparameter(position: int, item: Any) -> None:
+    if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+        raise SpaceError(f"hyperparameter {position} must be a mapping with a 'name', got {item!r}")
+    where = repr(item["name"])
+    if item.get("type") not in _FIELDS:
+        raise SpaceError(f"type of {where} must be one of {', '.join(_FIELDS)}, got {item.get('type')!r}")
+    fields = _FIELDS[item["type"]]
+    _known(where, item, {"name", "type", "meta", *fields})
+    for field, (rule, holds) in fields.items():
+        if (field in item or field in _REQUIRED) and not holds(item.get(field)):
+            raise SpaceError(f"{field} of {where} must be {rule}, got {item.get(field)!r}")
+    _check_step(where, item)
+
+
+def _check_step(where: str, item: dict[str, Any]) -> None:
+    meta = item.get("meta")
+    if meta is None:
+        return
+    if not isinstance(meta, dict) or not item["type"].startswith("uniform") or set(meta) != {"step"}:
+        raise SpaceError(f"meta of {where} must be {{step: …}} of a uniform hyperparameter, got {meta!r}")
+    rule, holds = _INTEGER if item["type"] == "uniform_int" else _NUMBER
+    if not holds(meta["step"]) or meta["step"] <= 0:
+        raise SpaceError(f"step of {where} must be {rule} above 0, got {meta['step']!r}")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str) or _is_number(value)
+
+
+def _is_choices(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_plain, value))
+
+
+_Rule = tuple[str, Callable[[Any], bool]]
+_NUMBER: _Rule = ("a finite number", _is_number)
+_INTEGER: _Rule = ("an integer", _is_integer)
+_BOOLEAN: _Rule = ("true or false", lambda value: isinstance(value, bool))
+_PLAIN: _Rule = ("a string, number, boolean or null", _is_plain)
+_CHOICES: _Rule = ("a list of strings, numbers, booleans or nulls", _is_choices)
+_NO_WEIGHTS: _Rule = ("absent (weights are not supported)", lambda value: value is None)
+
+_TOP_LEVEL = {
+    "name",
+    "hyperparameters",
+    "conditions",
+    "forbiddens",
+    "python_module_version",
+    "format_version",
+}
+_REQUIRED = {"lower", "upper", "choices", "sequence", "value"}
+_FIELDS: dict[str, dict[str, _Rule]] = {
+    "uniform_float": {"lower": _NUMBER, "upper": _NUMBER, "log": _BOOLEAN, "default_value": _NUMBER},
+    "uniform_int": {"lower": _INTEGER, "upper": _INTEGER, "log": _BOOLEAN, "default_value": _INTEGER},
+    "categorical": {"choices": _CHOICES, "default_value": _PLAIN, "weights": _NO_WEIGHTS},
+    "ordinal": {"sequence": _CHOICES, "default_value": _PLAIN},
+    "constant": {"value": _PLAIN},
+}

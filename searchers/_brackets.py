@@ -1,0 +1,164 @@
+"""BOHB's brackets of successive halving, read off the trials of a study."""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_gn.errors import ArgumentError
+
+CLAIM = "hpo_gn:bohb_claim"
+"""The system attribute that holds the slot which a trial fills."""
+
+_Slots = Mapping[int, FrozenTrial]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One slot of the schedule, filled by one trial.
+
+    Args:
+        bracket: the bracket's index, from 0 and without end.
+        rung: the rung's index within its bracket, from 0.
+        slot: the slot's index within its rung; in a promoted rung, the rank of the configuration.
+        parent: the number of the trial that is promoted into the slot, None for a new configuration.
+    """
+
+    bracket: int
+    rung: int
+    slot: int
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Brackets:
+    """The brackets of BOHB (Falkner et al. 2018, algorithm 1), whose only state is a study's trials.
+
+    hpbandster's numbers, in integers: its float logarithms lose a rung of (1, 243, 3). Where
+    `max_epochs / eta**k` is no integer, a rung's epochs are rounded to the nearest one.
+
+    A rung is promoted when all its slots have finished; until then the next trial opens the next bracket.
+    Trials that failed, or whose value is no finite number, are not promoted. hpbandster fills their places
+    with new configurations at the higher budget; here the higher rung is smaller where too few are left.
+
+    Args:
+        min_epochs: the fewest epochs a configuration is trained.
+        max_epochs: the most.
+        eta: the factor between the epochs of two rungs, and the part of a rung that is not promoted.
+
+    Raises:
+        ArgumentError: not 1 <= min_epochs <= max_epochs, or eta < 2, or one is not an integer.
+    """
+
+    min_epochs: int
+    max_epochs: int
+    eta: int
+
+    def __post_init__(self) -> None:
+        _check_integer("max_epochs", self.max_epochs, 1, None)
+        _check_integer("min_epochs", self.min_epochs, 1, self.max_epochs)
+        _check_integer("eta", self.eta, 2, None)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs of the longest bracket's rungs, rising to `max_epochs`."""
+        divisors = itertools.takewhile(
+            lambda divisor: self.min_epochs * divisor <= self.max_epochs,
+            (self.eta**k for k in itertools.count()),
+        )
+        rounded = [(2 * self.max_epochs + divisor) // (2 * divisor) for divisor in divisors]
+        return tuple(reversed(rounded))
+
+    def sizes(self, bracket: int) -> tuple[int, ...]:
+        """The slots of each rung of a bracket, whose last rung trains for `max_epochs`."""
+        count = len(self.rungs)
+        halvings = count - 1 - bracket % count
+        first = count // (halvings + 1) * self.eta**halvings
+        return tuple(first // self.eta**i for i in range(halvings + 1))
+
+    def epochs(self, claim: Claim) -> int:
+        """The epochs for which a slot's trial trains, those of its parent included."""
+        return self.rungs[claim.rung - len(self.sizes(claim.bracket))]
+
+    def next_claim(self, trials: Iterable[FrozenTrial], direction: StudyDirection, *, fresh: bool) -> Claim:
+        """The slot that the next trial fills: the first open one of the earliest bracket that has one.
+
+        Args:
+            trials: every trial of the study but the next one.
+            direction: the study's direction.
+            fresh: whether the trial brings its own configuration, so that it cannot be a promotion.
+        """
+        slots = self._slots(trials)
+        found = (self._open_slot(bracket, slots, direction, fresh) for bracket in itertools.count())
+        return next(claim for claim in found if claim is not None)
+
+    def claim_of(self, trial: FrozenTrial) -> Claim | None:
+        """The slot that a trial fills; None if it fills none, or one of another schedule or another trial."""
+        written = dict(trial.system_attrs.get(CLAIM, {}))
+        if written.pop("trial", None) != trial.number or written.pop("schedule") != self._settings:
+            return None
+        return Claim(**written)
+
+    def as_json(self, claim: Claim, trial: FrozenTrial) -> dict[str, Any]:
+        """What `claim_of` reads, to be stored with the trial."""
+        return {"trial": trial.number, "schedule": self._settings, **asdict(claim)}
+
+    @property
+    def _settings(self) -> list[int]:
+        return [self.min_epochs, self.max_epochs, self.eta]
+
+    def _slots(self, trials: Iterable[FrozenTrial]) -> Mapping[tuple[int, int], _Slots]:
+        """The trial in each slot of each (bracket, rung).
+
+        Two processes that ask in one instant may claim one slot: the trial with the lower number fills it.
+        """
+        slots: dict[tuple[int, int], dict[int, FrozenTrial]] = defaultdict(dict)
+        for trial in sorted(trials, key=lambda trial: trial.number):
+            if (claim := self.claim_of(trial)) is not None:
+                slots[claim.bracket, claim.rung].setdefault(claim.slot, trial)
+        return slots
+
+    def _open_slot(
+        self,
+        bracket: int,
+        slots: Mapping[tuple[int, int], _Slots],
+        direction: StudyDirection,
+        fresh: bool,
+    ) -> Claim | None:
+        sizes = self.sizes(bracket)
+        entrants: Sequence[int | None] = [None] * sizes[0]
+        for rung, promoted in enumerate([*sizes[1:], 0]):
+            filled = slots.get((bracket, rung), {})
+            for slot, parent in enumerate(entrants):
+                if slot not in filled:
+                    return Claim(bracket, rung, slot, parent)
+            if fresh or not all(trial.state.is_finished() for trial in filled.values()):
+                return None
+            entrants = [trial.number for trial in ranked(filled.values(), direction)[:promoted]]
+        return None
+
+
+def ranked(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """The finished trials that have a finite value, best first; of equal ones, the earlier."""
+    sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+    valued = [(value, trial) for trial in trials if (value := finite_value(trial)) is not None]
+    return [trial for _, trial in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].number))]
+
+
+def finite_value(trial: FrozenTrial) -> float | None:
+    """The value of a completed or pruned trial; None if it is not finite, has none, or the trial failed."""
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not trial.values:
+        return None
+    return trial.values[0] if math.isfinite(trial.values[0]) else None
+
+
+def _check_integer(name: str, value: object, low: int, high: int | None) -> None:
+    if type(value) is not int or value < low or (high is not None and value > high):
+        rule = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+        raise ArgumentError(name, rule, value)

@@ -1,0 +1,113 @@
+"""The finished trials of a searcher that works in generations, and what it remembers of them."""
+
+import hashlib
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_gn.unit_cube import UnitCube
+
+Point = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial that a searcher proposed.
+
+    Attributes:
+        number: the trial's.
+        params: the trial's parameters that the search space has, as sorted items.
+        finished: whether it has finished.
+        cost: its value, lower is better; infinite if it failed or its value is not finite.
+        memory: what `remember` wrote.
+    """
+
+    number: int
+    params: tuple[tuple[str, Any], ...]
+    finished: bool
+    cost: float
+    memory: dict[str, Any]
+
+    def point(self, cube: UnitCube, proposed: npt.ArrayLike) -> Point:
+        """Where the trial was evaluated, shape (d,): where it was proposed, unless its parameters differ.
+
+        They differ when the user fixed some (`enqueue_trial`, `PartialFixedSampler`).
+        """
+        params = cube.decode(proposed)
+        if all(params[name] == value for name, value in self.params):
+            return np.asarray(proposed, dtype=np.float64)
+        return cube.encode(params | dict(self.params))
+
+
+def remember(study: Study, trial: FrozenTrial, key: str, cube: UnitCube, **memory: Any) -> None:
+    """Write what a searcher must know of a trial, as JSON, with the trial's number and its search space.
+
+    Args:
+        study: the trial's study.
+        trial: a running trial.
+        key: the system attribute.
+        cube: the search space's.
+        **memory: plain values.
+    """
+    record = {"trial": trial.number, "space": _fingerprint(cube), **memory}
+    study._storage.set_trial_system_attr(trial._trial_id, key, record)
+
+
+def recall(study: Study, key: str, cube: UnitCube) -> list[Member]:
+    """The trials with a memory of this search space, those that finished first in front, running ones last.
+
+    A memory with another trial's number was copied by a retry and is ignored.
+
+    Args:
+        study: the study, or the part of it that a HyperbandPruner shows.
+        key: the system attribute.
+        cube: the search space's.
+    """
+    space = _fingerprint(cube)
+    found = [
+        (trial.datetime_complete or datetime.max, trial.number, _member(study, trial, memory, cube))
+        for trial in study.get_trials(deepcopy=False)
+        if (memory := trial.system_attrs.get(key)) is not None
+        and (memory["trial"], memory["space"]) == (trial.number, space)
+    ]
+    return [member for *_, member in sorted(found, key=lambda item: item[:2])]
+
+
+def complete_generations(members: list[Member], size: int) -> list[tuple[Member, ...]]:
+    """The leading generations that have `size` finished trials, the first to finish, ordered by number.
+
+    Later ones of a generation that is complete were proposed while others still ran: they do not count, so
+    that what has been learned never changes.
+    """
+    finished = defaultdict(list)
+    for member in members:
+        if member.finished:
+            finished[member.memory["generation"]].append(member)
+    generations: list[tuple[Member, ...]] = []
+    while len(finished[len(generations)]) >= size:
+        first = finished[len(generations)][:size]
+        generations.append(tuple(sorted(first, key=lambda member: member.number)))
+    return generations
+
+
+def _member(study: Study, trial: FrozenTrial, memory: dict[str, Any], cube: UnitCube) -> Member:
+    params = tuple(sorted((n, v) for n, v in trial.params.items() if n in cube.distributions))
+    return Member(trial.number, params, trial.state.is_finished(), _cost(study, trial), memory)
+
+
+def _cost(study: Study, trial: FrozenTrial) -> float:
+    value = trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return -value if study.direction == StudyDirection.MAXIMIZE else value
+
+
+def _fingerprint(cube: UnitCube) -> str:
+    return hashlib.sha256(repr(list(cube.distributions.items())).encode()).hexdigest()[:16]

@@ -1,0 +1,258 @@
+"""The schedule of brackets against plain arithmetic and hpbandster's own formula and successive halving."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from fractions import Fraction
+from importlib.util import find_spec
+from itertools import pairwise
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_gn.errors import ArgumentError
+from hpo_gn.searchers._brackets import CLAIM, Brackets, Claim
+
+MINIMIZE = StudyDirection.MINIMIZE
+TRIPLES = [
+    (40, 160, 2),
+    (2, 8, 2),
+    (1, 243, 3),
+    (3, 100, 3),
+    (1, 7, 2),
+    (5, 5, 2),
+    (1, 1, 4),
+    (9, 10, 2),
+    (2, 81, 4),
+]
+
+
+def make_trial(
+    number: int, claim: Claim, brackets: Brackets, value: float | None, state: TrialState
+) -> FrozenTrial:
+    trial = optuna.create_trial(state=state, value=0.0 if state is TrialState.COMPLETE else None)
+    trial.values = None if value is None else [value]
+    trial.number = number
+    trial.system_attrs = {CLAIM: brackets.as_json(claim, trial)}
+    return trial
+
+
+def play(brackets: Brackets, losses: Iterator[float | None]) -> Iterator[tuple[Claim, FrozenTrial]]:
+    """Trials one after another, each finished with the next loss before the next starts; None fails it."""
+    trials: list[FrozenTrial] = []
+    for loss in losses:
+        claim = brackets.next_claim(trials, MINIMIZE, fresh=False)
+        state = TrialState.FAIL if loss is None else TrialState.COMPLETE
+        trials.append(make_trial(len(trials), claim, brackets, loss, state))
+        yield claim, trials[-1]
+
+
+def plain_sweep(min_epochs: int, max_epochs: int, eta: int) -> list[list[tuple[int, int]]]:
+    """Every (slots, epochs) of every bracket of one sweep, by exact fractions."""
+    levels = []
+    epochs = Fraction(max_epochs)
+    while epochs >= min_epochs:
+        levels.append(math.floor(epochs + Fraction(1, 2)))
+        epochs /= eta
+    sweep = []
+    for halvings in reversed(range(len(levels))):
+        slots = math.floor(Fraction(len(levels), halvings + 1)) * eta**halvings
+        bracket = []
+        for level in reversed(levels[: halvings + 1]):
+            bracket.append((slots, level))
+            slots = max(slots // eta, 1)
+        sweep.append(bracket)
+    return sweep
+
+
+def test_the_papers_sweep() -> None:
+    brackets = Brackets(40, 160, 2)
+    assert brackets.rungs == (40, 80, 160)
+    assert [brackets.sizes(bracket) for bracket in range(4)] == [(4, 2, 1), (2, 1), (3,), (4, 2, 1)]
+
+
+def test_the_papers_budget_makes_exactly_this_schedule() -> None:
+    brackets = Brackets(40, 160, 2)
+    sweep = (
+        [(0, 0, 40)] * 4
+        + [(0, 1, 80)] * 2
+        + [(0, 2, 160)]
+        + [(1, 0, 80)] * 2
+        + [(1, 1, 160)]
+        + [(2, 0, 160)] * 3
+    )
+    played = [claim for claim, _ in play(brackets, iter([0.5] * 52))]
+    expected = [(bracket + 3 * i, rung, epochs) for i in range(4) for bracket, rung, epochs in sweep]
+    assert [(claim.bracket, claim.rung, brackets.epochs(claim)) for claim in played] == expected
+    assert sum(brackets.epochs(claim) for claim in played) == 5120
+    assert sum(claim.parent is None for claim in played) == 36
+
+
+@pytest.mark.parametrize("settings", TRIPLES)
+def test_schedules_equal_plain_arithmetic(settings: tuple[int, int, int]) -> None:
+    brackets = Brackets(*settings)
+    expected = [
+        (bracket, rung, epochs)
+        for bracket, rungs in enumerate(plain_sweep(*settings))
+        for rung, (slots, epochs) in enumerate(rungs)
+        for _ in range(slots)
+    ]
+    played = [claim for claim, _ in play(brackets, (i % 7 for i in range(len(expected))))]
+    assert [(claim.bracket, claim.rung, brackets.epochs(claim)) for claim in played] == expected
+
+
+@pytest.mark.parametrize(("low", "high", "eta"), [(40, 160, 2), (1, 81, 3), (1, 16, 2), (9, 27, 3)])
+def test_sizes_equal_hpbandsters_formula_where_its_floats_hold(low: int, high: int, eta: int) -> None:
+    iterations = -int(math.log(low / high) / math.log(eta)) + 1
+    brackets = Brackets(low, high, eta)
+    assert len(brackets.rungs) == iterations
+    for bracket in range(iterations):
+        s = iterations - 1 - bracket % iterations
+        first = int(math.floor(iterations / (s + 1)) * eta**s)
+        assert brackets.sizes(bracket) == tuple(max(int(first * eta ** (-i)), 1) for i in range(s + 1))
+
+
+def test_243_epochs_start_at_1_where_float_logarithms_start_at_3() -> None:
+    assert -int(math.log(1 / 243) / math.log(3)) + 1 == 5
+    assert Brackets(1, 243, 3).rungs == (1, 3, 9, 27, 81, 243)
+
+
+@pytest.mark.skipif(find_spec("hpbandster") is None, reason="hpbandster is not installed")
+@pytest.mark.parametrize("settings", [(40, 160, 2), (1, 27, 3), (3, 100, 3)])
+def test_promotions_equal_hpbandsters_successive_halving(settings: tuple[int, int, int]) -> None:
+    from hpbandster.core.dispatcher import Job
+    from hpbandster.optimizers.iterations import SuccessiveHalving
+
+    brackets = Brackets(*settings)
+    total = sum(slots for bracket in plain_sweep(*settings) for slots, _ in bracket)
+    configurations: dict[int, int] = {}
+    losses: dict[tuple[int, int], float | None] = {}
+    ours: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for claim, trial in play(brackets, (float(i * 37 % 101) for i in range(total))):
+        fresh = len(set(configurations.values()))
+        configuration = fresh if claim.parent is None else configurations[claim.parent]
+        configurations[trial.number] = configuration
+        losses[configuration, brackets.epochs(claim)] = trial.value
+        ours[claim.bracket, claim.rung].add(configuration)
+
+    theirs: dict[tuple[int, int], set[int]] = defaultdict(set)
+    fresh_configurations = iter(range(total))
+    for bracket in range(len(brackets.rungs)):
+        sizes = brackets.sizes(bracket)
+        budgets = brackets.rungs[-len(sizes) :]
+        halving = SuccessiveHalving(bracket, sizes, budgets, lambda _: (next(fresh_configurations), {}))
+        while (run := halving.get_next_run()) is not None:
+            identity, configuration, budget = run
+            job = Job(identity, config=configuration, budget=budget)
+            job.result = {"loss": losses[configuration, budget]}
+            theirs[bracket, budgets.index(budget)].add(configuration)
+            halving.register_result(job)
+    assert ours == theirs
+
+
+def test_a_promoted_slot_names_the_trial_at_the_rung_before() -> None:
+    played = [claim for claim, _ in play(Brackets(40, 160, 2), iter([0.4, 0.1, 0.3, 0.2, 0.9, 0.8, 0.7]))]
+    assert [claim.parent for claim in played] == [None, None, None, None, 1, 3, 5]
+
+
+def test_equal_values_promote_the_earlier_trials() -> None:
+    played = [claim for claim, _ in play(Brackets(40, 160, 2), iter([0.5] * 7))]
+    assert [claim.parent for claim in played[4:]] == [0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("losses", "parents"),
+    [
+        ([None, None, None, 0.1], [3, 4]),
+        ([None, math.nan, math.inf, -math.inf], []),
+        ([0.1, None, 0.2, 0.3, None, None], [0, 2]),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, None], [0, 1, 4]),
+    ],
+)
+def test_dead_trials_are_not_promoted_and_not_replaced(
+    losses: list[float | None], parents: list[int]
+) -> None:
+    """The higher rungs shrink, and the first trial after them opens the next bracket."""
+    survivors = [*losses, *[0.5] * 9]
+    bracket = [claim for claim, _ in play(Brackets(40, 160, 2), iter(survivors)) if claim.bracket == 0]
+    assert [claim.parent for claim in bracket[4:]] == parents
+    following = [claim for claim, _ in play(Brackets(40, 160, 2), iter(survivors))][len(bracket)]
+    assert following == Claim(bracket=1, rung=0, slot=0)
+
+
+def test_a_pruned_trial_counts_with_its_value_and_without_one_is_dead() -> None:
+    brackets = Brackets(1, 2, 2)
+    values = [None, 0.3]
+    pruned = [make_trial(i, Claim(0, 0, i), brackets, v, TrialState.PRUNED) for i, v in enumerate(values)]
+    assert brackets.next_claim(pruned, MINIMIZE, fresh=False) == Claim(0, 1, 0, parent=1)
+
+
+def test_maximization_promotes_the_highest() -> None:
+    brackets = Brackets(1, 2, 2)
+    trials = [make_trial(i, Claim(0, 0, i), brackets, i, TrialState.COMPLETE) for i in range(2)]
+    assert brackets.next_claim(trials, StudyDirection.MAXIMIZE, fresh=False).parent == 1
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False).parent == 0
+
+
+def test_while_a_rung_runs_the_next_brackets_open() -> None:
+    brackets = Brackets(40, 160, 2)
+    trials: list[FrozenTrial] = []
+    for number in range(13):
+        claim = brackets.next_claim(trials, MINIMIZE, fresh=False)
+        trials.append(make_trial(number, claim, brackets, None, TrialState.RUNNING))
+    claims = [brackets.claim_of(trial) for trial in trials]
+    assert [claim.bracket for claim in claims if claim] == [0] * 4 + [1] * 2 + [2] * 3 + [3] * 4
+    assert {claim.rung for claim in claims if claim} == {0}
+
+
+def test_a_finished_rung_is_promoted_before_a_new_bracket_goes_on() -> None:
+    brackets = Brackets(40, 160, 2)
+    trials = [make_trial(i, Claim(0, 0, i), brackets, i, TrialState.COMPLETE) for i in range(4)]
+    trials.append(make_trial(4, Claim(1, 0, 0), brackets, None, TrialState.RUNNING))
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False) == Claim(0, 1, 0, parent=0)
+    assert brackets.next_claim(trials, MINIMIZE, fresh=True) == Claim(1, 0, 1)
+
+
+def test_a_slot_claimed_twice_belongs_to_the_lower_number_and_loses_no_other_slot() -> None:
+    brackets = Brackets(1, 2, 2)
+    claims = [Claim(0, 0, 0), Claim(0, 0, 0), Claim(0, 0, 1)]
+    trials = [make_trial(i, claim, brackets, -i, TrialState.COMPLETE) for i, claim in enumerate(claims)]
+    assert brackets.next_claim(trials[:2], MINIMIZE, fresh=False) == Claim(0, 0, 1)
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False) == Claim(0, 1, 0, parent=2)
+    assert brackets.next_claim(trials[1:], MINIMIZE, fresh=False).parent == 2
+
+
+def test_another_trials_or_another_schedules_claim_is_ignored() -> None:
+    brackets = Brackets(40, 160, 2)
+    trial = make_trial(0, Claim(0, 0, 0), brackets, 0.5, TrialState.COMPLETE)
+    assert brackets.claim_of(trial) == Claim(0, 0, 0)
+    assert Brackets(40, 320, 2).claim_of(trial) is None
+    trial.number = 1
+    assert brackets.claim_of(trial) is None
+
+
+@pytest.mark.parametrize("settings", TRIPLES)
+def test_rungs_rise_from_at_least_the_minimum_to_the_maximum(settings: tuple[int, int, int]) -> None:
+    rungs = Brackets(*settings).rungs
+    assert rungs[0] >= settings[0]
+    assert rungs[-1] == settings[1]
+    assert all(lower < higher for lower, higher in pairwise(rungs))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ((0, 8, 2), "min_epochs must be an integer from 1 to 8, got 0"),
+        ((9, 8, 2), "min_epochs must be an integer from 1 to 8, got 9"),
+        ((1, 0, 2), "max_epochs must be an integer of at least 1, got 0"),
+        ((1, 8.0, 2), "max_epochs must be an integer of at least 1, got 8.0"),
+        ((1, 8, 1), "eta must be an integer of at least 2, got 1"),
+        ((True, 8, 2), "min_epochs must be an integer from 1 to 8, got True"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        Brackets(*settings)
+    assert str(raised.value) == message
