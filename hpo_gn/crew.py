@@ -75,6 +75,10 @@ class _Crew:
         self._started = self._idle_deaths = 0
         self._members: list[_Member] = []
         self._count = count
+        # CUDA and database connections do not survive a fork of this process; a server that has only imported
+        # torch starts each worker at once.
+        multiprocessing.set_forkserver_preload([__name__, "torch._dynamo"])
+        self._context = multiprocessing.get_context("forkserver")
 
     def run(self, tick: Callable[[], None]) -> None:
         with _stoppable() as stopping:
@@ -92,10 +96,9 @@ class _Crew:
 
     def _start(self) -> _Member:
         self._started += 1
-        context = multiprocessing.get_context("spawn")  # CUDA and database connections do not survive a fork
-        ours, theirs = context.Pipe(duplex=False)
+        ours, theirs = self._context.Pipe(duplex=False)
         owner = f"{self._name}:{self._started}"
-        process = context.Process(
+        process = self._context.Process(
             target=_work, args=(replace(self._worker, owner=owner), theirs), daemon=True
         )
         process.start()

@@ -263,7 +263,8 @@ def _check_same(study: optuna.Study, experiment: Experiment) -> None:
     for key in now:
         if before.get(key) != now[key]:
             raise StudyError(
-                f"study {study.study_name!r} was made with {key} {before.get(key)!r}, not {now[key]!r}; choose another name"
+                f"study {study.study_name!r} was made with {key} {before.get(key)!r}, not {now[key]!r}; "
+                "choose another name"
             )
 
 

@@ -181,7 +181,7 @@ class Ledger:
         cost, left = wanted["epochs"] * wanted["gpus"], _account(account).left
         if cost > left:
             raise BudgetExhaustedError(
-                f"trial {wanted['trial']} needs {cost} GPU×epochs, and {left} of {account['epoch_limit']} are left"
+                f"trial {wanted['trial']} needs {cost} GPU×epochs, and the account has {left} left"
             )
         row = dict(wanted, key=key, account=self._id, charged=0, held_at=now, lease_until=now + self.lease_s)
         connection.execute(insert(holds).values(row))

@@ -85,7 +85,8 @@ def _forward(model: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, watc
     losses = loss(logits, targets)
     if losses.shape != targets.shape[:1]:
         raise ModelError(
-            f"loss must give one number a sample, [{len(targets)}], got {list(losses.shape)}; use reduction='none'"
+            f"loss must give one number a sample, [{len(targets)}], got {list(losses.shape)}: "
+            "use reduction='none'"
         )
     if watch is None:
         return Batch(inputs, targets, logits, losses, loss)

@@ -1,4 +1,4 @@
-"""hpbandster's densities, rebuilt from results, against hpbandster's own generator fed one result at a time."""
+"""hpbandster's densities, rebuilt from results, against its own generator fed one result at a time."""
 
 import logging
 import random
@@ -40,7 +40,7 @@ def drawn(cube: UnitCube, count: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def test_the_model_is_that_of_hpbandster_fed_in_order_of_time() -> None:
-    """Rebuilt from ranks of the largest budget, the densities equal those of a generator that saw everything."""
+    """Rebuilt from the most epochs' ranks, the densities are those of a generator that saw everything."""
     from ConfigSpace import ConfigurationSpace
     from hpbandster.core.dispatcher import Job
 
