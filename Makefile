@@ -34,16 +34,16 @@ wheel: $(READY)
 	rm -rf $(WHEEL)
 	$(BIN)/python -m build --outdir $(WHEEL) . > $(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 	$(PYTHON) -m venv $(WHEEL)/venv
-	$(WHEEL)/venv/bin/pip install -q --disable-pip-version-check -c constraints.txt $(WHEEL)/*.whl
+	$(WHEEL)/venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt $(WHEEL)/*.whl
 	cd $(WHEEL) && venv/bin/python -P ../tests/check_wheel.py
 	rm -rf $(WHEEL)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("hpo_gn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
 	@echo "$(BIN)/pip install -c constraints.txt -e .[bohb] --group dev"
-	@$(BIN)/pip install -q -c constraints.txt -e '.[bohb]' --group dev 2> $(VENV)/bohb.log \
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[bohb]' --group dev 2> $(VENV)/bohb.log \
 	|| { echo "warning: without the searcher bohb, whose netifaces needs a C compiler; see $(VENV)/bohb.log"; \
-	     $(BIN)/pip install -q -c constraints.txt -e . --group dev; }
+	     $(BIN)/pip install -qq -c constraints.txt -e . --group dev; }
 	@touch $@

@@ -3,9 +3,12 @@
 import hashlib
 import io
 import os
+import pickle
 import re
 import shutil
+import uuid
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from hpo_gn.errors import CheckpointError
 
 _MAGIC = b"hpo_gn checkpoint 1\n"
 _KEPT = 2
+_NAME = re.compile(r"epoch-\d+\.pt")
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,27 @@ class Checkpoints:
         self.root = root
 
     def save(self, trial: int, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, and drop all but the last two of the trial."""
-        folder = self._folder(trial)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write a checkpoint, and drop all but the last two that were written for the trial.
+
+        Only the worker that holds the trial may write.
+
+        Raises:
+            CheckpointError: it cannot be written, as on a full disk; what was there is untouched.
+        """
         contents = io.BytesIO()
         torch.save({"epoch": checkpoint.epoch, "state": checkpoint.state}, contents)
-        _write_atomically(folder / f"epoch-{checkpoint.epoch}.pt", _signed(contents.getvalue()))
-        for old in self._files(trial)[:-_KEPT]:
-            old.unlink(missing_ok=True)
+        path = self._folder(trial) / f"epoch-{checkpoint.epoch}.pt"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove(path.parent.glob("*.tmp"))  # of writers that were killed
+            _write_atomically(path, _signed(contents.getvalue()))
+            # By time, not by epoch: a trial that starts again after damage must not lose to the old files.
+            others = sorted((old for old in self._files(trial) if old != path), key=_written)
+            _remove(others[: 1 - _KEPT])
+        except OSError as error:
+            raise CheckpointError(
+                f"checkpoint {path.name} of {path.parent.name} cannot be written: {error.strerror}"
+            ) from error
 
     def latest(self, trial: int, *, upto: int | None = None) -> Checkpoint | None:
         """The newest readable checkpoint of a trial; a damaged one is warned of and the one before it used.
@@ -62,7 +79,7 @@ class Checkpoints:
             try:
                 return _read(path)
             except CheckpointError as error:
-                warnings.warn(f"{error}; using the one before it", stacklevel=2)
+                warnings.warn(f"{error}; trying the one before it", stacklevel=2)
         return None
 
     def discard(self) -> None:
@@ -73,12 +90,21 @@ class Checkpoints:
         return self.root / f"trial-{trial}"
 
     def _files(self, trial: int) -> list[Path]:
-        return sorted(self._folder(trial).glob("epoch-*.pt"), key=_epoch)
+        found = self._folder(trial).glob("epoch-*.pt")
+        return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_epoch)
 
 
 def _epoch(path: Path) -> int:
-    match = re.fullmatch(r"epoch-(\d+)\.pt", path.name)
-    return int(match[1]) if match else -1
+    return int(path.stem.removeprefix("epoch-"))
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _signed(contents: bytes) -> bytes:
@@ -86,16 +112,23 @@ def _signed(contents: bytes) -> bytes:
 
 
 def _read(path: Path) -> Checkpoint:
-    data = path.read_bytes()
+    name = f"checkpoint {path.name} of {path.parent.name}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}") from error
     head = len(_MAGIC) + 65
     if data[: len(_MAGIC)] != _MAGIC or _signed(data[head:])[:head] != data[:head]:
-        raise CheckpointError(f"checkpoint {path.name} of {path.parent.name} is damaged")
-    found = torch.load(io.BytesIO(data[head:]), map_location="cpu", weights_only=True)
-    return Checkpoint(found["epoch"], found["state"])
+        raise CheckpointError(f"{name} is damaged")
+    try:
+        found = torch.load(io.BytesIO(data[head:]), map_location="cpu", weights_only=True)
+        return Checkpoint(found["epoch"], found["state"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{name} holds more than tensors and plain values") from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -155,3 +155,7 @@ def search(
         typer.echo(result.to_json())
     else:
         Console().print(describe(result))
+
+
+if __name__ == "__main__":
+    app()

@@ -39,22 +39,24 @@ class History:
         Raises:
             StudyError: an epoch's row lacks it.
         """
-        for epoch, row in enumerate(self.rows, 1):
-            if name not in row:
-                raise StudyError(
-                    f"the history has no {name!r} at epoch {epoch}; it has: {', '.join(sorted(row))}"
-                )
-        return tuple(row[name] for row in self.rows)
+        return tuple(self._at(epoch, name) for epoch in range(1, len(self) + 1))
 
     def last(self, name: str) -> float:
         """One measure at the last epoch.
 
         Raises:
-            StudyError: the history is empty or its rows lack it.
+            StudyError: the history is empty or its last row lacks it.
         """
         if not self.rows:
             raise StudyError(f"the history is empty, so it has no {name!r}")
-        return self.column(name)[-1]
+        return self._at(len(self), name)
+
+    def _at(self, epoch: int, name: str) -> float:
+        row = self.rows[epoch - 1]
+        if name not in row:
+            has = ", ".join(sorted(row)) or "nothing"
+            raise StudyError(f"the history has no {name!r} at epoch {epoch}; it has: {has}")
+        return row[name]
 
     def with_row(self, row: Row) -> "History":
         """This history and one more epoch."""
@@ -78,4 +80,5 @@ def write_row(trial: optuna.Trial, epoch: int, row: Row) -> None:
     """Put one epoch's row on a trial, in a user attribute of its own, so that writing costs the same at any
     epoch.
     """
-    trial.set_user_attr(f"{_PREFIX}{epoch}", dict(row))
+    # A measure's numpy numbers would not survive the storage's JSON.
+    trial.set_user_attr(f"{_PREFIX}{epoch}", {name: float(value) for name, value in row.items()})

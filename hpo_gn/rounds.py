@@ -153,7 +153,7 @@ class Rounds:
         left = self.ledger.account().left
         while count < rules.round_size:
             cost = self._cost(self._next(rules), rules)
-            if reserved + cost > left:
+            if not self._fits(cost, left - reserved, rules):
                 break
             self._ask(number, rules, half_made.pop(0) if half_made else None)
             count, reserved = count + 1, reserved + cost
@@ -175,6 +175,12 @@ class Rounds:
     def _next(self, rules: Rules) -> Assignment:
         assign = getattr(self.study.sampler, "next_assignment", None)
         return assign(self.study) if assign else Assignment(rules.epochs, None)
+
+    def _fits(self, cost: int, left: int, rules: Rules) -> bool:
+        # A sampler that promotes may want to keep epochs for what it has begun.
+        fits = getattr(self.study.sampler, "fits", None)
+        keeps = fits is None or fits(self.study, left // rules.gpus, from_scratch=rules.from_scratch)
+        return keeps and cost <= left
 
     def _cost(self, assignment: Assignment, rules: Rules) -> int:
         done = 0

@@ -11,11 +11,11 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from sqlalchemy.engine import make_url
 
 from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.crew import run_crew
+from hpo_gn.database_url import parse_database_url, shown
 from hpo_gn.errors import ArgumentError, DataError, StudyError
 from hpo_gn.experiment import Experiment
 from hpo_gn.fidelity import Assignment
@@ -120,6 +120,8 @@ class _Protocol:
         retraining = 2 * seeds * experiment.epochs * experiment.gpus
         limit = budget - retraining if include_retraining else budget
         _check_budget(experiment, budget, limit)
+        if storage is not None:
+            open_storage(storage)
         name = study or _default_name(experiment)
         folder = Path(output) if output else Path("runs") / path_of(name)
         url = storage or f"sqlite:///{folder}/study.db"
@@ -189,7 +191,7 @@ class _Protocol:
         assert winner.value is not None
         return Result(
             study=self.place.study,
-            storage=make_url(self.place.storage).render_as_string(hide_password=True),
+            storage=shown(parse_database_url("storage", self.place.storage)),
             objective=repr(self.experiment.objective),
             searcher=self.experiment.searcher,
             trial=winner.number,

@@ -68,13 +68,16 @@ def load_space(path: str | Path) -> ConfigurationSpace:
         space = ConfigurationSpace.from_serialized_dict(checked(read_document(Path(path))))
         to_distributions(space)
     except (SpaceError, ValueError, TypeError) as error:
-        raise SpaceError(f"{path}: {error.__cause__ or error}") from None
+        raise SpaceError(f"{path}: {error}" + (f": {error.__cause__}" if error.__cause__ else "")) from None
     return space
 
 
 def initial_settings(space: ConfigurationSpace) -> dict[str, Any]:
-    """The settings that a search of the space starts from: its hyperparameters' defaults, as plain values."""
-    return {name: hyperparameter.default_value for name, hyperparameter in space.items()}
+    """The settings that a search of the space starts from: its hyperparameters' defaults, as plain values.
+
+    ConfigSpace's default is the middle of a range where none is given; it is moved onto the steps.
+    """
+    return {name: _default(hyperparameter) for name, hyperparameter in space.items()}
 
 
 def to_distributions(space: ConfigurationSpace) -> dict[str, BaseDistribution]:
@@ -141,6 +144,15 @@ def _distribution(hyperparameter: Hyperparameter[Any, Any]) -> BaseDistribution:
             return CategoricalDistribution([value])
     kind = type(hyperparameter).__name__
     raise SpaceError(f"{hyperparameter.name}: {kind} is not supported, unless uniform and without weights")
+
+
+def _default(hyperparameter: Hyperparameter[Any, Any]) -> Any:
+    step = _step(hyperparameter)
+    if step is None:
+        return hyperparameter.default_value
+    low = cast(UniformFloatHyperparameter | UniformIntegerHyperparameter, hyperparameter).lower
+    # Twelve digits: 0.1 + 2 * 0.1 is 0.30000000000000004.
+    return round(low + round((hyperparameter.default_value - low) / step) * step, 12)
 
 
 def _step(hyperparameter: Hyperparameter[Any, Any]) -> Any:

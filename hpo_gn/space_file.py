@@ -68,8 +68,10 @@ def _check_hyperparameter(position: int, item: Any) -> None:
     fields = _FIELDS[item["type"]]
     _known(where, item, {"name", "type", "meta", *fields})
     for field, (rule, holds) in fields.items():
-        if (field in item or field in _REQUIRED) and not holds(item.get(field)):
-            raise SpaceError(f"{field} of {where} must be {rule}, got {item.get(field)!r}")
+        if field not in item and field in _REQUIRED:
+            raise SpaceError(f"{where} must have {field!r}, {rule}")
+        if field in item and not holds(item[field]):
+            raise SpaceError(f"{field} of {where} must be {rule}, got {item[field]!r}")
     _check_step(where, item)
 
 
@@ -79,9 +81,16 @@ def _check_step(where: str, item: dict[str, Any]) -> None:
         return
     if not isinstance(meta, dict) or not item["type"].startswith("uniform") or set(meta) != {"step"}:
         raise SpaceError(f"meta of {where} must be {{step: …}} of a uniform hyperparameter, got {meta!r}")
+    step, lower = meta["step"], item["lower"]
     rule, holds = _INTEGER if item["type"] == "uniform_int" else _NUMBER
-    if not holds(meta["step"]) or meta["step"] <= 0:
-        raise SpaceError(f"step of {where} must be {rule} above 0, got {meta['step']!r}")
+    if not holds(step) or step <= 0:
+        raise SpaceError(f"step of {where} must be {rule} above 0, got {step!r}")
+    if item.get("log"):
+        raise SpaceError(f"step of {where} must be absent on a log scale, got {step!r}")
+    for field in ("upper", "default_value"):
+        steps = (item.get(field, lower) - lower) / step
+        if abs(steps - round(steps)) > 1e-8:
+            raise SpaceError(f"{field} of {where} must be lower + a multiple of {step}, got {item[field]!r}")
 
 
 def _is_integer(value: Any) -> bool:
@@ -90,6 +99,10 @@ def _is_integer(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _is_decimal(value: Any) -> bool:
+    return _is_number(value) and round(value, 13) == value
 
 
 def _is_plain(value: Any) -> bool:
@@ -102,6 +115,7 @@ def _is_choices(value: Any) -> bool:
 
 _Rule = tuple[str, Callable[[Any], bool]]
 _NUMBER: _Rule = ("a finite number", _is_number)
+_DECIMAL: _Rule = ("a finite number of at most 13 decimals", _is_decimal)
 _INTEGER: _Rule = ("an integer", _is_integer)
 _BOOLEAN: _Rule = ("true or false", lambda value: isinstance(value, bool))
 _PLAIN: _Rule = ("a string, number, boolean or null", _is_plain)
@@ -118,7 +132,7 @@ _TOP_LEVEL = {
 }
 _REQUIRED = {"lower", "upper", "choices", "sequence", "value"}
 _FIELDS: dict[str, dict[str, _Rule]] = {
-    "uniform_float": {"lower": _NUMBER, "upper": _NUMBER, "log": _BOOLEAN, "default_value": _NUMBER},
+    "uniform_float": {"lower": _DECIMAL, "upper": _DECIMAL, "log": _BOOLEAN, "default_value": _DECIMAL},
     "uniform_int": {"lower": _INTEGER, "upper": _INTEGER, "log": _BOOLEAN, "default_value": _INTEGER},
     "categorical": {"choices": _CHOICES, "default_value": _PLAIN, "weights": _NO_WEIGHTS},
     "ordinal": {"sequence": _CHOICES, "default_value": _PLAIN},

@@ -1,7 +1,8 @@
 """Training: the contract of what a search trains, and the papers' own way of training."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -51,8 +52,9 @@ class SupervisedTraining:
     Args:
         model: gives logits [B, classes]; moved to the data's device.
         data: the training split.
-        batch_size: samples a step; a larger one than the split takes the split whole.
-        learning_rate, momentum, weight_decay: of `torch.optim.SGD`.
+        batch_size: samples a step; a larger one than the split takes the split whole. A last batch of one
+            sample joins the batch before it, since batch norm cannot train on a single vector.
+        learning_rate, momentum, weight_decay: of `torch.optim.SGD`, finite and not negative.
         epochs: the epochs that the schedule is for.
         seed: of the order of the samples, the augmentation and dropout.
         augmentation: (inputs [B, C, H, W], generator) → inputs, on the device, before normalization.
@@ -83,6 +85,15 @@ class SupervisedTraining:
         for name, value in (("batch_size", batch_size), ("epochs", epochs)):
             if not isinstance(value, int) or value < 1:
                 raise ArgumentError(name, "a positive integer", value)
+        for name, rate in (
+            ("learning_rate", learning_rate),
+            ("momentum", momentum),
+            ("weight_decay", weight_decay),
+        ):
+            if not (math.isfinite(rate) and rate >= 0):
+                raise ArgumentError(name, "a finite number, 0 or more", rate)
+        if channels_last and data.inputs.ndim != 4:
+            raise ArgumentError("channels_last", "False for inputs that are not [N, C, H, W]", channels_last)
         self.device = data.inputs.device
         layout = torch.channels_last if channels_last else torch.preserve_format
         self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
@@ -101,16 +112,26 @@ class SupervisedTraining:
 
     def run_epoch(self) -> None:
         """Train for one epoch, each sample once, in an order of its own."""
-        seed = derive_seed(self._seed, self.epoch)
+        order, crops, dropout = (derive_seed(self._seed, self.epoch, stream) for stream in range(3))
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate * self._decay()
-        order = torch.randperm(len(self._data), generator=torch.Generator().manual_seed(seed)).to(self.device)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(crops)
         self.model.train()
-        with _seeded(seed, self.device):
-            for index in torch.split(order, self._batch_size):
+        with _seeded(dropout, self.device):
+            for index in self._order(order):
                 self._step(*self._batch(index, generator))
         self.epoch += 1
+
+    def _order(self, seed: int) -> Sequence[Tensor]:
+        """The indices of an epoch's batches."""
+        samples = len(self._data)
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        sizes = [self._batch_size] * (samples // self._batch_size)
+        if rest := samples % self._batch_size:
+            sizes.append(rest)
+        if rest == 1 and len(sizes) > 1:
+            sizes[-2:] = [self._batch_size + 1]
+        return torch.split(order, sizes)
 
     def _batch(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if self._augmentation is None:
@@ -157,9 +178,12 @@ def supervised(
         build_model: (shape, classes, **hyperparameters) → model; gets what the config holds beyond the
             training's own four.
         mixed_precision, channels_last: as in `SupervisedTraining`.
+
+    The factory raises SpaceError for a config that lacks one of the four.
     """
 
     def build(config: Mapping[str, Any], splits: Splits, *, epochs: int, seed: int) -> SupervisedTraining:
+        check_space(set(config))
         own = {name: config[name] for name in NEEDS}
         extra = {name: value for name, value in config.items() if name not in NEEDS}
         with _seeded(seed, splits.train.inputs.device):
@@ -192,7 +216,7 @@ def check_space(names: set[str]) -> None:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int, device: torch.device) -> Any:
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """The global random state seeded inside, and as it was outside."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +61,7 @@ class UnitCube:
 
     def decode(self, point: npt.ArrayLike) -> dict[str, Any]:
         """Every parameter's value, as plain Python, at a point of shape (d,), which is clipped to [0, 1]."""
-        clipped = np.clip(np.asarray(point, dtype=np.float64), 0.0, 1.0).tolist()
+        clipped = [min(max(unit, 0.0), 1.0) for unit in np.asarray(point, dtype=np.float64).tolist()]
         units = dict(zip(self._axes, clipped, strict=True))
         return {
             name: self._axes[name].to_value(units[name]) if name in units else single_value(distribution)
@@ -106,7 +107,7 @@ class _Interval:
 class _FloatAxis:
     distribution: FloatDistribution
 
-    @property
+    @cached_property
     def _interval(self) -> _Interval:
         low, high, log = self.distribution.low, self.distribution.high, self.distribution.log
         return _Interval(math.log(low), math.log(high), True) if log else _Interval(low, high, False)
@@ -119,7 +120,7 @@ class _FloatAxis:
         if self.distribution.log:
             rounded = float(f"{value:.{DIGITS - 1}e}")
         else:
-            rounded = _round_absolute(value, self.distribution)
+            rounded = _round_absolute(value, self.distribution, DIGITS)
         return min(max(rounded, self.distribution.low), self.distribution.high)
 
 
@@ -127,7 +128,7 @@ class _FloatAxis:
 class _LogIntegerAxis:
     distribution: IntDistribution
 
-    @property
+    @cached_property
     def _interval(self) -> _Interval:
         low, high = self.distribution.low, self.distribution.high
         return _Interval(math.log(low - 0.5), math.log(high + 0.5), True)
@@ -146,7 +147,7 @@ class _StepAxis:
     distribution: FloatDistribution | IntDistribution
     step: float
 
-    @property
+    @cached_property
     def _count(self) -> int:
         return round((self.distribution.high - self.distribution.low) / self.step) + 1
 
@@ -157,7 +158,9 @@ class _StepAxis:
         value = self.distribution.low + min(int(unit * self._count), self._count - 1) * self.step
         if isinstance(self.distribution, IntDistribution):
             return value
-        return min(_round_absolute(value, self.distribution), self.distribution.high)
+        # 3 * 0.1 is 0.30000000000000004; a grid that starts at 1/3 must stay where it is.
+        rounded = _round_absolute(value, self.distribution, digits=15)
+        return min(rounded if self.distribution._contains(rounded) else value, self.distribution.high)
 
 
 @dataclass(frozen=True)
@@ -186,10 +189,10 @@ def _axis(name: str, distribution: BaseDistribution) -> _Axis:
     raise SpaceError(f"{name}: {distribution!r} is not supported")
 
 
-def _round_absolute(value: float, distribution: FloatDistribution) -> float:
-    """The value to 13 digits of the range's largest magnitude, below which float arithmetic is noise."""
+def _round_absolute(value: float, distribution: FloatDistribution, digits: int) -> float:
+    """The value to so many digits of the range's largest magnitude, beyond which arithmetic leaves noise."""
     magnitude = max(abs(distribution.low), abs(distribution.high))
-    return round(value, DIGITS - 1 - math.floor(math.log10(magnitude)))
+    return round(value, digits - 1 - math.floor(math.log10(magnitude)))
 
 
 def _index(value: Any, choices: tuple[Any, ...]) -> int:

@@ -30,5 +30,5 @@ class AgnTerm:
 
     def agn_term(self, history: History) -> float:
         """α · AGN, or α · AGN / E."""
-        agn = math.fsum(history.column("agn"))
+        agn = sum(history.column("agn"))
         return self.alpha * (agn / len(history) if self.normalized else agn)

@@ -18,4 +18,4 @@ class AgnTrain(AgnTerm):
 
     def __call__(self, history: History) -> float:
         """The objective's value."""
-        return self.agn_term(history) + history.last("train_loss")
+        return history.last("train_loss") + self.agn_term(history)

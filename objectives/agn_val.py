@@ -18,4 +18,4 @@ class AgnVal(AgnTerm):
 
     def __call__(self, history: History) -> float:
         """The objective's value."""
-        return self.agn_term(history) + history.last("val_loss")
+        return history.last("val_loss") + self.agn_term(history)

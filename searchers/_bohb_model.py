@@ -12,10 +12,11 @@ from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, UniformFl
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from hpo_gn.errors import HpoGnError
+from hpo_gn.searchers._global_random import global_random
 from hpo_gn.unit_cube import UnitCube
 
-_GLOBAL_NUMPY = threading.RLock()
-"""Held while numpy's global random numbers, the only ones that hpbandster knows, are another trial's."""
+_QUIET = threading.RLock()
+"""Warning filters are the process's: two threads that set and restore them would leave one's behind."""
 
 
 def require_hpbandster() -> None:
@@ -59,13 +60,13 @@ class DensityModel:
         """Whether some number of epochs had enough results for a model."""
         return bool(self._generator.kde_models)
 
-    def propose(self, seeds: Sequence[int]) -> dict[str, Any] | None:
+    def propose(self, state: np.random.RandomState) -> dict[str, Any] | None:
         """The parameters that a fitted model proposes, or None where hpbandster silently fell back to random.
 
         Args:
-            seeds: what the proposal's random numbers are derived from.
+            state: where the proposal's random numbers start; it is not advanced.
         """
-        with _quiet(), _seeded(seeds):
+        with _quiet(), global_random(state):
             self._warnings.texts.clear()
             config, info = self._generator.get_config(None)
             fell_back = any("using random" in text.lower() for text in self._warnings.texts)
@@ -103,20 +104,9 @@ def _quiet() -> Iterator[None]:
 
     An error filter would otherwise raise them within its bare `except`, which proposes at random.
     """
-    with _GLOBAL_NUMPY, warnings.catch_warnings(), np.errstate(all="ignore"):
+    with _QUIET, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.filterwarnings("ignore", module=r"(.*[/\\])?(hpbandster|statsmodels|pandas)\b")
         yield
-
-
-@contextmanager
-def _seeded(seeds: Sequence[int]) -> Iterator[None]:
-    with _GLOBAL_NUMPY:
-        state = np.random.get_state()
-        np.random.seed(np.random.SeedSequence(seeds).generate_state(8))
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
 
 
 def _configspace(cube: UnitCube) -> ConfigurationSpace:

@@ -3,8 +3,8 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ CLAIM = "hpo_gn:bohb_claim"
 """The system attribute that holds the slot which a trial fills."""
 
 _Slots = Mapping[int, FrozenTrial]
+_SlotsByRung = Mapping[tuple[int, int], _Slots]
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,34 @@ class Brackets:
         """The epochs for which a slot's trial trains, those of its parent included."""
         return self.rungs[claim.rung - len(self.sizes(claim.bracket))]
 
+    def cost(self, claim: Claim, *, from_scratch: bool) -> int:
+        """The epochs that a slot's trial runs: with a parent and not from scratch, those it adds."""
+        done = 0 if from_scratch or not claim.rung else self.epochs(replace(claim, rung=claim.rung - 1))
+        return self.epochs(claim) - done
+
+    def fits(
+        self,
+        claim: Claim,
+        trials: Iterable[FrozenTrial],
+        direction: StudyDirection,
+        epochs_left: int,
+        *,
+        from_scratch: bool,
+    ) -> bool:
+        """Whether to fill the next slot with so many epochs left.
+
+        The slot must fit, and one that opens a bracket must leave what open brackets still need, with room
+        for its own; where they need nothing more, the rest is spent as far as it goes.
+        """
+        slots = self._slots(trials)
+        opened = {bracket for bracket, _ in slots}
+        own = self.cost(claim, from_scratch=from_scratch)
+        if claim.bracket in opened or own > epochs_left:
+            return own <= epochs_left
+        promised = sum(self._epochs_to_come(b, slots, direction, from_scratch) for b in opened)
+        whole = self._epochs_to_come(claim.bracket, slots, direction, from_scratch)
+        return not promised or promised + whole <= epochs_left
+
     def next_claim(self, trials: Iterable[FrozenTrial], direction: StudyDirection, *, fresh: bool) -> Claim:
         """The slot that the next trial fills: the first open one of the earliest bracket that has one.
 
@@ -113,7 +142,7 @@ class Brackets:
     def _settings(self) -> list[int]:
         return [self.min_epochs, self.max_epochs, self.eta]
 
-    def _slots(self, trials: Iterable[FrozenTrial]) -> Mapping[tuple[int, int], _Slots]:
+    def _slots(self, trials: Iterable[FrozenTrial]) -> _SlotsByRung:
         """The trial in each slot of each (bracket, rung).
 
         Two processes that ask in one instant may claim one slot: the trial with the lower number fills it.
@@ -125,23 +154,40 @@ class Brackets:
         return slots
 
     def _open_slot(
-        self,
-        bracket: int,
-        slots: Mapping[tuple[int, int], _Slots],
-        direction: StudyDirection,
-        fresh: bool,
+        self, bracket: int, slots: _SlotsByRung, direction: StudyDirection, fresh: bool
     ) -> Claim | None:
-        sizes = self.sizes(bracket)
-        entrants: Sequence[int | None] = [None] * sizes[0]
-        for rung, promoted in enumerate([*sizes[1:], 0]):
-            filled = slots.get((bracket, rung), {})
+        for rung, (entrants, filled) in enumerate(self._known_rungs(bracket, slots, direction)):
             for slot, parent in enumerate(entrants):
-                if slot not in filled:
+                if slot not in filled and not (fresh and rung):
                     return Claim(bracket, rung, slot, parent)
-            if fresh or not all(trial.state.is_finished() for trial in filled.values()):
-                return None
-            entrants = [trial.number for trial in ranked(filled.values(), direction)[:promoted]]
         return None
+
+    def _known_rungs(
+        self, bracket: int, slots: _SlotsByRung, direction: StudyDirection
+    ) -> Iterator[tuple[Sequence[int | None], _Slots]]:
+        """What enters each rung and which slots are filled, up to the first rung that is not finished."""
+        first, *later = self.sizes(bracket)
+        entrants: Sequence[int | None] = [None] * first
+        for rung, promoted in enumerate([*later, 0]):
+            filled = slots.get((bracket, rung), {})
+            yield entrants, filled
+            finished = all(trial.state.is_finished() for trial in filled.values())
+            if not finished or len(filled) < len(entrants):
+                return
+            entrants = [trial.number for trial in ranked(filled.values(), direction)[:promoted]]
+
+    def _epochs_to_come(
+        self, bracket: int, slots: _SlotsByRung, direction: StudyDirection, from_scratch: bool
+    ) -> int:
+        """The epochs of a bracket's slots that no trial fills yet, if every trial to come survives."""
+        known = [
+            (len(entrants), len(filled)) for entrants, filled in self._known_rungs(bracket, slots, direction)
+        ]
+        sizes = self.sizes(bracket)
+        missing = [entrants - filled for entrants, filled in known]
+        missing += [min(known[-1][0], size) for size in sizes[len(known) :]]
+        costs = [self.cost(Claim(bracket, rung, 0), from_scratch=from_scratch) for rung in range(len(sizes))]
+        return sum(count * cost for count, cost in zip(missing, costs, strict=True))
 
 
 def ranked(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:

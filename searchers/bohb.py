@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
-from optuna.search_space import intersection_search_space
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,6 +14,7 @@ from hpo_gn.errors import ArgumentError
 from hpo_gn.fidelity import CONTINUES, EPOCHS, Assignment, epochs_of
 from hpo_gn.searchers._bohb_model import DensityModel, require_hpbandster
 from hpo_gn.searchers._brackets import CLAIM, Brackets, Claim, ranked
+from hpo_gn.searchers._seeded import SeededSampler
 from hpo_gn.unit_cube import UnitCube
 
 PICK = "hpo_gn:bohb_pick"
@@ -27,7 +26,7 @@ Its "pick" is "initial", "random", "model", "promoted", or "fallback" where hpba
 _CLAIMING = threading.Lock()
 
 
-class BohbSampler(BaseSampler):
+class BohbSampler(SeededSampler):
     """BOHB (Falkner et al. 2018) on hpbandster's density model, in any study, without hpbandster's servers.
 
     The sampler gives each trial its epochs, which the objective reads::
@@ -51,12 +50,12 @@ class BohbSampler(BaseSampler):
 
     Args:
         search_space: the distributions of the parameters that the model proposes. Without it, those that all
-            finished trials have in common, and the parameters of the first trials are random.
-        initial: the first trial's parameters, by name; those not given are random.
+            completed trials have in common, and the parameters of the first trials are random.
+        initial: the study's first configuration, complete where a search space is given.
         seed: what all random numbers are derived from, at least 0.
         min_epochs: the fewest epochs that a configuration is trained.
         max_epochs: the most.
-        eta: the factor between the epochs of two rungs, and the part of a rung that is not promoted.
+        eta: the factor between the epochs of two rungs; a rung promotes one in `eta`.
         random_fraction: the share of new configurations that are random although there is a model, in [0, 1].
 
     Attributes:
@@ -65,6 +64,7 @@ class BohbSampler(BaseSampler):
     Raises:
         HpoGnError: hpbandster is not installed.
         ArgumentError: an argument breaks its rule.
+        UnknownNameError: an initial parameter is not in the search space.
     """
 
     def __init__(
@@ -78,20 +78,13 @@ class BohbSampler(BaseSampler):
         eta: int = 2,
         random_fraction: float = 1 / 3,
     ) -> None:
-        if type(seed) is not int or seed < 0:
-            raise ArgumentError("seed", "an integer of at least 0", seed)
+        super().__init__(search_space=search_space, initial=initial, seed=seed)
         if not 0 <= random_fraction <= 1:
             raise ArgumentError("random_fraction", "from 0 to 1", random_fraction)
         self.fallbacks = 0
         self._brackets = Brackets(min_epochs, max_epochs, eta)
-        self._search_space = None if search_space is None else dict(search_space)
-        self._initial = dict(initial or {})
-        self._seed = seed
         self._random_fraction = random_fraction
         self._memo: tuple[object, DensityModel] | None = None
-        for name, distribution in (search_space or {}).items():
-            if name in self._initial:
-                self._initial_value(name, distribution)
         require_hpbandster()
 
     def next_assignment(self, study: Study) -> Assignment:
@@ -100,16 +93,34 @@ class BohbSampler(BaseSampler):
         Raises:
             ValueError: the study has several objectives.
         """
-        self._raise_error_if_multi_objective(study)
-        trials = study._get_trials(deepcopy=False)
-        waiting = next((trial for trial in trials if trial.state is TrialState.WAITING), None)
-        claim = self._next_claim(study, trials, fresh=waiting is not None and _is_fixed(waiting))
+        claim = self._peek(study)
         return Assignment(self._brackets.epochs(claim), claim.parent)
+
+    def fits(self, study: Study, epochs_left: int, *, from_scratch: bool = False) -> bool:
+        """Whether to ask for the next trial with so many epochs left to hold.
+
+        Asking for many trials at once opens brackets ahead of time. To end with the schedule that one trial
+        after another makes, no new bracket may take the epochs that promotions in open ones will need.
+
+        Args:
+            study: the study.
+            epochs_left: epochs that neither finished trials have spent nor running ones hold.
+            from_scratch: whether a promoted configuration runs all its epochs, not only those it adds.
+
+        Raises:
+            ValueError: the study has several objectives.
+        """
+        trials = study._get_trials(deepcopy=False)
+        return self._brackets.fits(
+            self._peek(study), trials, study.direction, epochs_left, from_scratch=from_scratch
+        )
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Fill the next slot of the schedule with the trial and give it the slot's epochs."""
         if study._is_multi_objective():
             return  # Raising here would leave the trial running for ever; sampling raises.
+        if self._brackets.claim_of(trial) is not None:
+            return  # A trial that is taken up again in another process keeps its slot.
         with _CLAIMING:
             others = [other for other in study._get_trials(deepcopy=False) if other.number != trial.number]
             claim = self._next_claim(study, others, fresh=_is_fixed(trial))
@@ -123,77 +134,28 @@ class BohbSampler(BaseSampler):
         """The distributions of the parameters that are proposed together; a promoted trial's own."""
         if (parent := self._parent(study, trial)) is not None:
             return dict(parent.distributions)
-        if self._search_space is not None:
-            return dict(self._search_space)
-        return intersection_search_space(study._get_trials(deepcopy=False), include_pruned=True)
+        return super().infer_relative_search_space(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """The parameters of the promoted trial, the initial ones, or a proposal of the model.
-
-        Raises:
-            ValueError: the study has several objectives.
-            ArgumentError: an initial value is outside its distribution.
-        """
-        self._raise_error_if_multi_objective(study)
-        if not search_space:
-            return {}
-        if (parent := self._parent(study, trial)) is not None:
-            params, pick = dict(parent.params), "promoted"
-        elif self._is_first(trial) and self._initial.keys() & search_space.keys():
-            params, pick = self._start(trial, search_space), "initial"
-        else:
-            params, pick = self._propose(study, trial, UnitCube(search_space))
+    def propose(self, study: Study, trial: FrozenTrial, cube: UnitCube) -> dict[str, Any]:
+        """The parameters of the promoted trial, the initial ones, random ones, or the model's."""
+        params, pick = self._pick(study, trial, cube)
         self.fallbacks += pick == "fallback"
         _set_system_attr(study, trial, PICK, {"trial": trial.number, "pick": pick})
         return params
 
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """A value drawn uniformly from `[seed, trial.number, name]`; in the first trial the initial one.
-
-        Raises:
-            ValueError: the study has several objectives.
-            ArgumentError: the initial value is outside the distribution.
-        """
-        self._raise_error_if_multi_objective(study)
-        if self._is_first(trial) and param_name in self._initial:
-            return self._initial_value(param_name, param_distribution)
-        rng = np.random.default_rng([self._seed, trial.number, *param_name.encode()])
-        return _random(UnitCube({param_name: param_distribution}), rng)[param_name]
-
-    def _next_claim(self, study: Study, trials: Sequence[FrozenTrial], *, fresh: bool) -> Claim:
-        return self._brackets.next_claim(trials, study.direction, fresh=fresh)
-
-    def _parent(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
-        claim = self._brackets.claim_of(trial)
-        if claim is None or claim.parent is None:
-            return None
-        return next(t for t in study._get_trials(deepcopy=False) if t.number == claim.parent)
-
-    def _is_first(self, trial: FrozenTrial) -> bool:
-        return self._brackets.claim_of(trial) == Claim(bracket=0, rung=0, slot=0)
-
-    def _initial_value(self, name: str, distribution: BaseDistribution) -> Any:
-        UnitCube({name: distribution}).encode(self._initial)
-        return self._initial[name]
-
-    def _start(self, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        drawn = _random(UnitCube(search_space), np.random.default_rng([self._seed, trial.number]))
-        given = self._initial.keys() & search_space.keys()
-        return drawn | {name: self._initial_value(name, search_space[name]) for name in given}
-
-    def _propose(self, study: Study, trial: FrozenTrial, cube: UnitCube) -> tuple[dict[str, Any], str]:
-        rng = np.random.default_rng([self._seed, trial.number])
-        if not cube.dimensions or rng.random() < self._random_fraction:
-            return _random(cube, rng), "random"
+    def _pick(self, study: Study, trial: FrozenTrial, cube: UnitCube) -> tuple[dict[str, Any], str]:
+        if (parent := self._parent(study, trial)) is not None:
+            return {name: parent.params[name] for name in cube.distributions}, "promoted"
+        if trial.number == 0 and self.initial is not None:
+            return cube.decode(self.start(cube)), "initial"
+        state = self.random_state(trial.number)
+        if not cube.dimensions or state.random_sample() < self._random_fraction:
+            return _random(cube, state), "random"
         model = self._model(study, cube)
         if not model.fitted:
-            return _random(cube, rng), "random"
-        proposed = model.propose([self._seed, trial.number])
-        return (_random(cube, rng), "fallback") if proposed is None else (proposed, "model")
+            return _random(cube, state), "random"
+        proposed = model.propose(state)
+        return (_random(cube, state), "fallback") if proposed is None else (proposed, "model")
 
     def _model(self, study: Study, cube: UnitCube) -> DensityModel:
         results: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -204,6 +166,21 @@ class BohbSampler(BaseSampler):
         if (memo := self._memo) is None or memo[0] != key:
             memo = self._memo = (key, DensityModel(cube, results))
         return memo[1]
+
+    def _peek(self, study: Study) -> Claim:
+        self._raise_error_if_multi_objective(study)
+        trials = study._get_trials(deepcopy=False)
+        waiting = next((trial for trial in trials if trial.state is TrialState.WAITING), None)
+        return self._next_claim(study, trials, fresh=waiting is not None and _is_fixed(waiting))
+
+    def _next_claim(self, study: Study, trials: Sequence[FrozenTrial], *, fresh: bool) -> Claim:
+        return self._brackets.next_claim(trials, study.direction, fresh=fresh)
+
+    def _parent(self, study: Study, trial: FrozenTrial) -> FrozenTrial | None:
+        claim = self._brackets.claim_of(trial)
+        if claim is None or claim.parent is None:
+            return None
+        return next(t for t in study._get_trials(deepcopy=False) if t.number == claim.parent)
 
 
 def _is_fixed(trial: FrozenTrial) -> bool:
@@ -220,8 +197,8 @@ def _fits(cube: UnitCube, trial: FrozenTrial) -> bool:
     return True
 
 
-def _random(cube: UnitCube, rng: np.random.Generator) -> dict[str, Any]:
-    return cube.decode(rng.random(cube.dimensions))
+def _random(cube: UnitCube, state: np.random.RandomState) -> dict[str, Any]:
+    return cube.decode(state.random_sample(cube.dimensions))
 
 
 def _set_user_attr(study: Study, trial: FrozenTrial, key: str, value: Any) -> None:

@@ -33,8 +33,8 @@ class ParticleSwarmSampler(SeededSampler):
     v ← w v + c₁ r₁ (own best − x) + c₂ r₂ (swarm's best − x), x ← x + v, with each |v| at most 0.25 of the
     parameter's range and x at the boundary if it would leave the cube. The defaults are Clerc's constriction
     coefficients. An iteration is complete when each particle has a finished trial; trials that still run hold
-    nobody up, a particle may be tried again, with other random numbers, and the first to finish counts. A
-    failed trial, and one whose value is not finite, is nobody's best; a pruned one counts by its value.
+    nobody up, a particle may be tried again, with other r₁ and r₂, and the first to finish counts. A failed
+    trial, and one whose value is not finite, is nobody's best; a pruned one counts by its value.
 
     Args:
         search_space: as of `SeededSampler`.

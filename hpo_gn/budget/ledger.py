@@ -5,34 +5,21 @@ import socket
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
+from hpo_gn.budget.account import DEATHS, DIED, Account, LockedAccount, find_account, make_account
+from hpo_gn.budget.arguments import checked_integer, checked_name, checked_seconds
 from hpo_gn.budget.database import Database
 from hpo_gn.budget.hold import Hold
 from hpo_gn.budget.schema import accounts, charges, create, holds
+from hpo_gn.database_url import url_of_study
 from hpo_gn.errors import AlreadyHeldError, ArgumentError, BudgetExhaustedError, HoldClosedError, StorageError
 
 LEASE_S = 60.0
 _TURN = -1
-_LAPSED, _DIED = _DEATHS = ("its lease lapsed", "its worker died")
-
-
-@dataclass(frozen=True)
-class Account:
-    """What an account says, in GPU×epochs: `held + spent <= limit` always."""
-
-    limit: int
-    held: int
-    spent: int
-
-    @property
-    def left(self) -> int:
-        """What may still be held."""
-        return self.limit - self.held - self.spent
 
 
 class Ledger:
@@ -49,11 +36,13 @@ class Ledger:
                     hold.charge()
                     train_one_epoch()
 
+    Every method raises StorageError when the database cannot be used.
+
     Args:
         url: an SQLAlchemy URL of a SQLite file or a PostgreSQL database.
         study: the account's name.
-        limit: the account's limit in GPU×epochs; None opens an account that exists. A larger limit than the
-            one on record raises it.
+        limit: the account's limit in GPU×epochs; None opens an account that exists. Another limit than the
+            one on record changes it.
         lease_s: seconds after which a hold that was neither charged nor renewed is settled for its dead
             worker.
         owner: who the holds belong to; host, process and a random token unless given.
@@ -72,16 +61,20 @@ class Ledger:
         lease_s: float = LEASE_S,
         owner: str | None = None,
     ) -> None:
-        if limit is not None and not _positive_integer(limit):
-            raise ArgumentError("budget", "a positive integer of GPU×epochs", limit)
-        if not lease_s > 0:
-            raise ArgumentError("lease_s", "a positive number of seconds", lease_s)
-        self.study, self.lease_s = study, float(lease_s)
+        if limit is not None:
+            limit = checked_integer("budget", limit)
+        self.study = checked_name("study", study, longest=512)
+        self.lease_s = checked_seconds("lease_s", lease_s, zero=False)
+        host_process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.owner = host_process if owner is None else checked_name("owner", owner, longest=256)
         self.database = Database(url)
-        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        with self.database.transaction() as connection:
-            create(connection)
-            self._id = self._open_account(connection, limit)
+        try:
+            with self.database.transaction() as connection:
+                create(connection)
+                self._id = self._open_account(connection, limit)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def of_study(
@@ -97,34 +90,30 @@ class Ledger:
         Raises:
             ArgumentError: the study's storage is no database and no URL is given.
         """
-        return cls(url or storage_url(study), study.study_name, limit=limit, lease_s=lease_s)
+        url = url or url_of_study(study)
+        if url is None:
+            backend = type(study._storage).__name__
+            raise ArgumentError(
+                "ledger", "a database URL, since this study's storage is no database", backend
+            )
+        return cls(url, study.study_name, limit=limit, lease_s=lease_s)
 
     def _open_account(self, connection: Connection, limit: int | None) -> int:
-        found = connection.execute(select(accounts).where(accounts.c.study == self.study)).mappings().first()
+        found = find_account(connection, self.study)
         if found is None:
             if limit is None:
                 raise StorageError(f"the ledger at {self.database} has no account for study {self.study!r}")
-            made = connection.execute(
-                insert(accounts).values(study=self.study, epoch_limit=limit, held=0, spent=0)
-            )
-            return int(made.inserted_primary_key[0])  # type: ignore[index]
-        if limit is not None and limit != found["epoch_limit"]:
-            self._change_limit(connection, found, limit)
-        return int(found["id"])
-
-    def _change_limit(self, connection: Connection, account: RowMapping, limit: int) -> None:
-        used = account["held"] + account["spent"]
-        if limit < used:
-            raise ArgumentError(
-                "budget", f"at least the {used} epochs that are already held and spent", limit
-            )
-        connection.execute(update(accounts).where(accounts.c.id == account["id"]).values(epoch_limit=limit))
+            return make_account(connection, self.study, limit)
+        account = self._lock(connection, found)
+        if limit is not None and limit != account.read().limit:
+            account.change_limit(limit)
+        return found
 
     def account(self) -> Account:
         """The account as it stands, lapsed leases settled first."""
-        with self.database.transaction() as connection:
-            self._reap(connection, self.database.now(connection))
-            return _account(self._lock(connection))
+        with self._locked() as account:
+            account.reap()
+            return account.read()
 
     def hold(
         self, trial: int | optuna.trial.BaseTrial, *, epochs: int, gpus: int = 1, key: str | None = None
@@ -141,74 +130,64 @@ class Ledger:
             AlreadyHeldError: another worker holds the trial.
             BudgetExhaustedError: the account has not that much left.
             HoldClosedError: the key is that of a settled hold, or of a hold with other arguments.
+            ArgumentError: a number is not a positive integer, or the trial is none.
         """
-        for name, value in (("epochs", epochs), ("gpus", gpus)):
-            if not _positive_integer(value):
-                raise ArgumentError(name, "a positive integer", value)
-        number = trial if isinstance(trial, int) else int(trial.number)
+        number = checked_integer("trial", getattr(trial, "number", trial), least=0)
+        epochs, gpus = checked_integer("epochs", epochs), checked_integer("gpus", gpus)
         wanted = {"trial": number, "epochs": epochs, "gpus": gpus, "owner": self.owner}
-        key = key or uuid.uuid4().hex
-        self._hold(key, wanted)
-        return Hold(self, key, number, epochs)
+        key = uuid.uuid4().hex if key is None else checked_name("key", key, longest=64)
+        return Hold(self, key, number, epochs, charged=self._hold(key, wanted))
 
-    def _hold(self, key: str, wanted: Mapping[str, Any]) -> None:
-        with self.database.transaction() as connection:
-            now = self.database.now(connection)
-            self._lock(connection)
-            if not self._repeated(connection, key, wanted):
-                self._reap(connection, now)
-                self._refuse_second(connection, wanted["trial"])
-                self._insert(connection, self._lock(connection), key, wanted, now)
+    def _hold(self, key: str, wanted: Mapping[str, Any]) -> int:
+        """Make a hold, or find it; the last epoch charged to it."""
+        with self._locked() as account:
+            account.reap()
+            found = account.connection.execute(select(holds).where(holds.c.key == key)).mappings().first()
+            if found is not None:
+                _check_same(found, dict(wanted, account=account.id))
+                last = select(func.coalesce(func.max(charges.c.epoch), 0)).where(charges.c.hold == key)
+                return int(account.connection.execute(last).scalar_one())
+            self._make_hold(account, key, wanted)
+            return 0
 
-    def _repeated(self, connection: Connection, key: str, wanted: Mapping[str, Any]) -> bool:
-        found = connection.execute(select(holds).where(holds.c.key == key)).mappings().first()
-        if found is None:
-            return False
-        if found["settled_at"] is not None or any(found[name] != value for name, value in wanted.items()):
-            raise HoldClosedError(f"hold {key} is settled or was made with other arguments")
-        return True
-
-    def _refuse_second(self, connection: Connection, trial: int) -> None:
-        other = connection.execute(
-            select(holds.c.owner).where(self._open & (holds.c.trial == trial))
-        ).scalar_one_or_none()
+    def _make_hold(self, account: LockedAccount, key: str, wanted: Mapping[str, Any]) -> None:
+        trial, cost, left = wanted["trial"], wanted["epochs"] * wanted["gpus"], account.read().left
+        which = account.open & (holds.c.trial == trial)
+        other = account.connection.execute(select(holds.c.owner).where(which)).scalar_one_or_none()
         if other is not None:
             raise AlreadyHeldError(f"trial {trial} is held by {other}")
-
-    def _insert(
-        self, connection: Connection, account: RowMapping, key: str, wanted: Mapping[str, Any], now: float
-    ) -> None:
-        cost, left = wanted["epochs"] * wanted["gpus"], _account(account).left
         if cost > left:
             raise BudgetExhaustedError(
-                f"trial {wanted['trial']} needs {cost} GPU×epochs, and the account has {left} left"
+                f"trial {trial} needs {cost} GPU×epochs, and the account has {left} left"
             )
-        row = dict(wanted, key=key, account=self._id, charged=0, held_at=now, lease_until=now + self.lease_s)
-        connection.execute(insert(holds).values(row))
-        self._move(connection, held=cost)
+        times = {"held_at": account.now, "lease_until": account.now + self.lease_s}
+        row = dict(wanted, key=key, account=account.id, charged=0, **times)
+        account.connection.execute(insert(holds).values(row))
+        account.move(held=cost)
 
     def charge(self, key: str, epoch: int) -> None:
         """Charge one epoch of a hold, before it runs, and renew the lease. Charging the same epoch again
-        changes nothing.
+        changes nothing else.
 
         Raises:
             HoldClosedError: the hold is settled or its lease lapsed.
             BudgetExhaustedError: every epoch of the hold is charged.
+            ArgumentError: the epoch is not a positive integer, or no hold has that key.
         """
-        with self.database.transaction() as connection:
-            now = self.database.now(connection)
-            hold = self._live(connection, key, now)
-            same = (charges.c.hold == key) & (charges.c.epoch == epoch)
-            if connection.execute(select(charges.c.epoch).where(same)).first() is not None:
+        epoch = checked_integer("epoch", epoch)
+        with self._locked() as account:
+            hold = account.find_live(key)
+            if _charged(account, key, epoch):
+                self._renew(account, key)
                 return
             if hold["charged"] >= hold["epochs"]:
                 raise BudgetExhaustedError(
                     f"all {hold['epochs']} epochs held for trial {hold['trial']} are charged"
                 )
-            row = {"hold": key, "epoch": epoch, "gpus": hold["gpus"], "charged_at": now}
-            connection.execute(insert(charges).values(row))
-            self._renew(connection, key, now, charged=hold["charged"] + 1)
-            self._move(connection, held=-hold["gpus"], spent=hold["gpus"])
+            row = {"hold": key, "epoch": epoch, "gpus": hold["gpus"], "charged_at": account.now}
+            account.connection.execute(insert(charges).values(row))
+            self._renew(account, key, charged=hold["charged"] + 1)
+            account.move(held=-hold["gpus"], spent=hold["gpus"])
 
     def record(self, key: str, epoch: int, *, training_s: float, measuring_s: float) -> None:
         """Write down what a charged epoch took, in seconds, and renew the lease.
@@ -216,15 +195,19 @@ class Ledger:
         Raises:
             HoldClosedError: the hold is settled or its lease lapsed: what the epoch gave must not be
                 reported.
+            ArgumentError: the epoch was not charged, or the seconds are no such number.
         """
-        with self.database.transaction() as connection:
-            now = self.database.now(connection)
-            self._live(connection, key, now)
-            same = (charges.c.hold == key) & (charges.c.epoch == epoch)
-            connection.execute(
-                update(charges).where(same).values(training_s=training_s, measuring_s=measuring_s)
-            )
-            self._renew(connection, key, now)
+        took = {
+            "training_s": checked_seconds("training_s", training_s),
+            "measuring_s": checked_seconds("measuring_s", measuring_s),
+        }
+        epoch = checked_integer("epoch", epoch)
+        with self._locked() as account:
+            account.find_live(key)
+            if not _charged(account, key, epoch):
+                raise ArgumentError("epoch", "one that was charged", epoch)
+            account.connection.execute(update(charges).where(_charge(key, epoch)).values(took))
+            self._renew(account, key)
 
     def renew(self, key: str) -> None:
         """Renew a hold's lease.
@@ -232,36 +215,35 @@ class Ledger:
         Raises:
             HoldClosedError: the hold is settled or its lease lapsed.
         """
-        with self.database.transaction() as connection:
-            now = self.database.now(connection)
-            self._live(connection, key, now)
-            self._renew(connection, key, now)
+        with self._locked() as account:
+            account.find_live(key)
+            self._renew(account, key)
 
     def settle(self, key: str, reason: str) -> None:
         """Close a hold and return its uncharged epochs. Settling again changes nothing."""
-        with self.database.transaction() as connection:
-            self._lock(connection)
-            hold = connection.execute(select(holds).where(holds.c.key == key)).mappings().one()
+        with self._locked() as account:
+            hold = account.find(key)
             if hold["settled_at"] is None:
-                self._settle(connection, hold, self.database.now(connection), reason)
+                account.settle(hold, reason)
 
     def release(self, owner: str) -> None:
         """Settle the holds of an owner that is known to be dead, without waiting for their leases."""
-        with self.database.transaction() as connection:
-            self._settle_where(connection, holds.c.owner == owner, self.database.now(connection), _DIED)
+        with self._locked() as account:
+            account.settle_where(holds.c.owner == owner, DIED)
 
     def open_holds(self) -> list[RowMapping]:
         """The trials' holds that are open now, lapsed ones settled first: trial, owner, epochs, charged,
         lease_until.
         """
-        which = self._open & (holds.c.trial != _TURN)
-        with self.database.transaction() as connection:
-            self._reap(connection, self.database.now(connection))
-            return list(connection.execute(select(holds).where(which).order_by(holds.c.trial)).mappings())
+        with self._locked() as account:
+            account.reap()
+            which = account.open & (holds.c.trial != _TURN)
+            found = account.connection.execute(select(holds).where(which).order_by(holds.c.trial))
+            return list(found.mappings())
 
     def deaths(self, trial: int) -> int:
         """How many workers died while they held a trial."""
-        which = (holds.c.account == self._id) & (holds.c.trial == trial) & holds.c.reason.in_(_DEATHS)
+        which = (holds.c.account == self._id) & (holds.c.trial == trial) & holds.c.reason.in_(DEATHS)
         with self.database.transaction() as connection:
             return int(connection.execute(select(func.count()).where(which)).scalar_one())
 
@@ -291,71 +273,29 @@ class Ledger:
         """Drop this process's connections."""
         self.database.close()
 
-    @property
-    def _open(self) -> Any:
-        return (holds.c.account == self._id) & holds.c.settled_at.is_(None)
+    @contextmanager
+    def _locked(self) -> Iterator[LockedAccount]:
+        with self.database.transaction() as connection:
+            yield self._lock(connection, self._id)
 
-    def _lock(self, connection: Connection) -> RowMapping:
-        """The account row, locked until the transaction ends."""
-        return (
-            connection.execute(select(accounts).where(accounts.c.id == self._id).with_for_update())
-            .mappings()
-            .one()
-        )
+    def _lock(self, connection: Connection, account: int) -> LockedAccount:
+        connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update()).one()
+        return LockedAccount(connection, account, self.database.now(connection))
 
-    def _live(self, connection: Connection, key: str, now: float) -> RowMapping:
-        self._lock(connection)
-        hold = connection.execute(select(holds).where(holds.c.key == key)).mappings().one()
-        if hold["settled_at"] is not None:
-            raise HoldClosedError(f"the hold on trial {hold['trial']} is settled: {hold['reason']}")
-        if hold["lease_until"] < now:
-            raise HoldClosedError(
-                f"the lease on trial {hold['trial']} lapsed {now - hold['lease_until']:.1f} s ago"
-            )
-        return hold
-
-    def _renew(self, connection: Connection, key: str, now: float, **also: Any) -> None:
-        connection.execute(
-            update(holds).where(holds.c.key == key).values(lease_until=now + self.lease_s, **also)
-        )
-
-    def _reap(self, connection: Connection, now: float) -> None:
-        self._lock(connection)
-        self._settle_where(connection, holds.c.lease_until < now, now, _LAPSED)
-
-    def _settle_where(self, connection: Connection, which: Any, now: float, reason: str) -> None:
-        self._lock(connection)
-        for hold in connection.execute(select(holds).where(self._open & which)).mappings().all():
-            self._settle(connection, hold, now, reason)
-
-    def _settle(self, connection: Connection, hold: RowMapping, now: float, reason: str) -> None:
-        connection.execute(
-            update(holds).where(holds.c.key == hold["key"]).values(settled_at=now, reason=reason[:256])
-        )
-        self._move(connection, held=-(hold["epochs"] - hold["charged"]) * hold["gpus"])
-
-    def _move(self, connection: Connection, *, held: int, spent: int = 0) -> None:
-        changed = {"held": accounts.c.held + held, "spent": accounts.c.spent + spent}
-        connection.execute(update(accounts).where(accounts.c.id == self._id).values(changed))
+    def _renew(self, account: LockedAccount, key: str, **also: Any) -> None:
+        values = dict(also, lease_until=account.now + self.lease_s)
+        account.connection.execute(update(holds).where(holds.c.key == key).values(values))
 
 
-def storage_url(study: optuna.Study) -> str:
-    """The URL of the database an Optuna study lives in.
-
-    Raises:
-        ArgumentError: its storage is no database.
-    """
-    backend = getattr(study._storage, "_backend", study._storage)
-    if not isinstance(backend, optuna.storages.RDBStorage):
-        raise ArgumentError(
-            "ledger", "a database URL, since this study's storage is no database", type(backend).__name__
-        )
-    return str(backend.url)
+def _check_same(hold: RowMapping, wanted: Mapping[str, Any]) -> None:
+    if hold["settled_at"] is not None or any(hold[name] != value for name, value in wanted.items()):
+        raise HoldClosedError(f"hold {hold['key']} is settled or was made with other arguments")
 
 
-def _account(row: RowMapping) -> Account:
-    return Account(row["epoch_limit"], row["held"], row["spent"])
+def _charge(key: str, epoch: int) -> Any:
+    return (charges.c.hold == key) & (charges.c.epoch == epoch)
 
 
-def _positive_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _charged(account: LockedAccount, key: str, epoch: int) -> bool:
+    found = account.connection.execute(select(charges.c.epoch).where(_charge(key, epoch)))
+    return found.first() is not None

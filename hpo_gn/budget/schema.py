@@ -11,6 +11,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    func,
     insert,
     inspect,
     select,
@@ -20,6 +21,8 @@ from sqlalchemy import (
 from hpo_gn.errors import StorageError
 
 VERSION = 1
+
+_OPENING = 0x68706F676E  # any number that other users of the database are unlikely to lock; "hpogn" in ASCII
 
 metadata = MetaData()
 
@@ -77,11 +80,14 @@ charges = Table(
 
 
 def create(connection: Connection) -> None:
-    """Make the tables where they are missing.
+    """Make the tables where they are missing. Until the transaction ends nobody else opens a ledger here.
 
     Raises:
         StorageError: the database holds a ledger of another version.
     """
+    if connection.dialect.name == "postgresql":
+        # IF NOT EXISTS and unique accounts do not keep two first openers from failing each other.
+        connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
     if inspect(connection).has_table(versions.name):
         found = connection.execute(select(versions.c.version)).scalar_one()
         if found != VERSION:

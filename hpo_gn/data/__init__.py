@@ -9,7 +9,16 @@ from hpo_gn.data.dataset import DataSet
 from hpo_gn.data.splits import Split, Splits, full_splits, search_splits
 from hpo_gn.errors import DataError
 
-__all__ = ["DataSet", "Split", "Splits", "from_arrays", "full_splits", "open_data", "search_splits"]
+__all__ = [
+    "DataSet",
+    "Split",
+    "Splits",
+    "from_arrays",
+    "from_npz",
+    "full_splits",
+    "open_data",
+    "search_splits",
+]
 
 
 def open_data(name: str, root: Path | None = None) -> DataSet:

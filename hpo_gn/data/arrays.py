@@ -73,7 +73,8 @@ def _targets(name: str, key: str, get: Get) -> Tensor:
 
 def _stored(path: Path, key: str) -> np.ndarray:
     try:
-        with np.load(path) as arrays:
+        # numpy leaves a damaged archive open unless the file is ours.
+        with path.open("rb") as file, np.load(file) as arrays:
             return np.asarray(arrays[key])
     except KeyError:
         raise DataError(f"{path}: {MISSING} {key}") from None

@@ -43,7 +43,8 @@ def download(name: str, url: str, md5: str, places: Sequence[Path]) -> Path:
         return Path(pooch.retrieve(url, f"md5:{md5}", fname=file, path=places[0], progressbar=True))
     except (OSError, ValueError) as error:
         looked = ", ".join(map(str, places))
+        reason = "another checksum" if isinstance(error, ValueError) else type(error).__name__
         raise DataError(
-            f"{name}: {file} is not in {looked}, and {url} cannot be downloaded ({type(error).__name__}); "
+            f"{name}: {file} is not in {looked}, and {url} cannot be downloaded ({reason}); "
             f"put the file into {places[0]}, or name its folder in HPO_GN_DATA"
         ) from error

@@ -19,7 +19,7 @@ class Accuracy:
 
     def update(self, batch: Batch) -> None:
         """Take in one batch."""
-        self._mean.add(batch.logits.detach().argmax(dim=1) == batch.targets)
+        self._mean.add(batch.logits.argmax(dim=1) == batch.targets)
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""

@@ -30,7 +30,7 @@ class AGN:
         """Take in one batch."""
         if batch.features is None:
             raise ValueError("AGN needs a pass that watches the last linear layer")
-        squared_inputs = batch.features.detach().square().sum(dim=1, dtype=batch.squared_delta_norms.dtype)
+        squared_inputs = batch.features.square().sum(dim=1, dtype=batch.squared_delta_norms.dtype)
         self._mean.add(batch.squared_delta_norms * (squared_inputs + int(batch.bias)))
 
     def compute(self) -> Mapping[str, float]:

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hpo_gn.errors import ModelError
+from hpo_gn.measures.last_linear import Seen
+
 Split = Literal["train", "validation", "test"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [B, C], targets [B]) → the loss of each sample [B]; a sample's loss depends on its own logits
@@ -39,13 +42,14 @@ class Batch:
         logits: Tensor,
         losses: Tensor,
         loss: Loss = cross_entropy,
-        features: Tensor | None = None,
-        outputs: Tensor | None = None,
-        bias: bool = True,
+        seen: Seen | None = None,
     ) -> None:
-        self.inputs, self.targets, self.logits, self.losses = inputs, targets, logits, losses
-        self.features, self.bias = features, bias
-        self._loss, self._outputs = loss, outputs
+        self.inputs, self.targets = inputs, targets
+        self.logits, self.losses = logits.detach(), losses.detach()
+        self.features = None if seen is None else seen.features
+        self.bias = seen is not None and seen.bias
+        self._seen, self._losses = seen, losses
+        self._plain = loss is cross_entropy and seen is not None and seen.is_left_as(logits)
 
     @cached_property
     def squared_delta_norms(self) -> Tensor:
@@ -54,17 +58,26 @@ class Batch:
 
         For cross entropy δ = p − onehot(y). Subtracting 1 from p_y loses all digits of a well-fitted sample,
         so p_y − 1 is written as minus the sum s of the other probabilities: ‖δ‖² = Σ_{k≠y} p_k² + s². For any
-        other loss δ is the gradient of the summed loss with respect to z.
+        other loss, and for a model that changes z before it returns it, δ is the gradient of the summed loss
+        with respect to z, as exact as the model's dtype allows.
+
+        Raises:
+            ModelError: the loss does not depend on z.
         """
-        if self._loss is cross_entropy and self._outputs is self.logits:
-            others = (
-                _at_least_float32(self.logits.detach()).softmax(dim=1).scatter(1, self.targets[:, None], 0.0)
-            )
-            return others.square().sum(dim=1) + others.sum(dim=1).square()
-        if self._outputs is None:
+        if self._seen is None:
             raise ValueError("squared_delta_norms needs a pass that watches the last linear layer")
-        (delta,) = torch.autograd.grad(self.losses.sum(), self._outputs, retain_graph=True)
-        return _at_least_float32(delta).square().sum(dim=1)
+        if self._plain:
+            others = _at_least_float32(self.logits).softmax(dim=1).scatter(1, self.targets[:, None], 0.0)
+            return others.square().sum(dim=1) + others.sum(dim=1).square()
+        return _at_least_float32(self._delta(self._seen)).square().sum(dim=1)
+
+    def _delta(self, seen: Seen) -> Tensor:
+        delta, ones = None, torch.ones_like(self._losses)
+        if self._losses.requires_grad:
+            (delta,) = torch.autograd.grad(self._losses, seen.outputs, ones, allow_unused=True)
+        if delta is None:
+            raise ModelError("the loss does not depend on the watched linear layer's output")
+        return delta
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """The evaluation pass: each split is walked once, for all of its measures."""
 
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +27,8 @@ def evaluate(
     """Compute measures of a model, each split they need walked once, in evaluation mode and without
     augmentation.
 
-    The model's mode, gradients, buffers and the global random state are left as they were found.
+    The model's mode, gradients, batch-norm statistics and hooks, and the global random states of torch, numpy
+    and Python are left as they were found, also when the model or a measure raises.
 
     Args:
         model: gives logits [B, C] for inputs [B, …].
@@ -40,32 +42,47 @@ def evaluate(
     Raises:
         DataError: a split that a measure needs is missing or empty.
         ModelError: the loss is not one number a sample, or the model does not have the layer a measure reads.
+        UnknownNameError: a measure names a layer that the model does not have.
     """
-    distinct = list(dict.fromkeys(measures))
-    row: dict[str, float] = {}
-    for split in dict.fromkeys(measure.split for measure in distinct):
+    distinct = [measure for place, measure in enumerate(measures) if measure not in measures[:place]]
+    needed = list(dict.fromkeys(measure.split for measure in distinct))
+    for split in needed:
         if split not in splits:
             raise DataError(f"a measure needs the {split} split, and there is none")
+    row: dict[str, float] = {}
+    for split in needed:
         wanted = [measure for measure in distinct if measure.split == split]
-        with undisturbed(model):
-            _walk(model, splits[split], wanted, loss, split)
-        for measure in wanted:
-            row.update(measure.compute())
+        with _emptied_on_error(wanted):
+            with undisturbed(model):
+                _walk(model, splits[split], wanted, loss, split)
+            for measure in wanted:
+                row.update({name: float(value) for name, value in measure.compute().items()})
     return row
+
+
+@contextmanager
+def _emptied_on_error(measures: Sequence[Measure]) -> Iterator[None]:
+    """What measures gathered of a pass that failed must not enter the next one's."""
+    try:
+        yield
+    except BaseException:
+        for measure in measures:
+            with suppress(Exception):
+                measure.compute()
+        raise
 
 
 def _walk(model: nn.Module, batches: Batches, measures: Sequence[Measure], loss: Loss, split: Split) -> None:
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    empty = True
+    samples = 0
     with ExitStack() as stack:
         watch = _watch(model, measures, stack)
         for inputs, targets in batches:
-            empty = False
+            samples += len(targets)
             batch = _forward(model, inputs.to(device), targets.to(device), loss, watch)
             for measure in measures:
                 measure.update(batch)
-            torch.set_grad_enabled(False)
-    if empty:
+    if not samples:
         raise DataError(f"the {split} split is empty")
 
 
@@ -83,24 +100,23 @@ def _watch(model: nn.Module, measures: Sequence[Measure], stack: ExitStack) -> W
 def _forward(model: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss, watch: Watch | None) -> Batch:
     logits = model(inputs)
     losses = loss(logits, targets)
+    torch.set_grad_enabled(False)  # the watch turned it on
     if losses.shape != targets.shape[:1]:
         raise ModelError(
             f"loss must give one number a sample, [{len(targets)}], got {list(losses.shape)}: "
             "use reduction='none'"
         )
-    if watch is None:
-        return Batch(inputs, targets, logits, losses, loss)
-    features, outputs = watch.take()
-    return Batch(inputs, targets, logits, losses, loss, features, outputs, watch.layer.bias is not None)
+    return Batch(inputs, targets, logits, losses, loss, None if watch is None else watch.take())
 
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; outside, each module's mode and the random state are as
-    before.
+    """Evaluation mode without gradients inside; outside, each module's mode and the global random states are
+    as before.
     """
-    modes: list[tuple[Any, bool]] = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules()]
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
         model.eval()
         try:
@@ -108,3 +124,5 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         finally:
             for module, training in modes:
                 module.training = training
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,27 @@ def find_linear(model: nn.Module, name: str | None = None) -> nn.Linear:
     return layer
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a watched layer z = W h + b did in one forward pass.
+
+    Args:
+        features: its inputs h, [B, d].
+        outputs: its outputs z, [B, k], which gradients are taken with respect to.
+        passed: a copy of z, which the rest of the model got.
+        bias: whether there is a b.
+    """
+
+    features: Tensor
+    outputs: Tensor
+    passed: Tensor
+    bias: bool
+
+    def is_left_as(self, logits: Tensor) -> bool:
+        """Whether logits are z itself, not changed in place either."""
+        return logits is self.passed and logits._version == 0
+
+
 class Watch:
     """Catches one linear layer's input and output in each forward pass.
 
@@ -38,37 +61,43 @@ class Watch:
     """
 
     def __init__(self, layer: nn.Linear) -> None:
-        self.layer = layer
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._layer = layer
+        self._calls: list[Seen] = []
 
-    def _hook(self, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        torch.set_grad_enabled(True)  # `undisturbed` around the pass turns it off again
-        leaf = output.detach().requires_grad_()
-        self._seen.append((inputs[0].detach(), leaf))
-        return leaf
+    def _hook(
+        self, layer: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> Tensor:
+        (features,) = (*args, *kwargs.values())
+        torch.set_grad_enabled(True)  # the evaluation pass turns it off again
+        outputs = output.detach().requires_grad_()
+        # A copy, since autograd lets nobody change a leaf in place, and models do.
+        passed = outputs.clone()
+        self._calls.append(Seen(features.detach(), outputs, passed, layer.bias is not None))
+        return passed
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Input [B, d] and output [B, k] of the layer in the forward pass just made.
+    def take(self) -> Seen:
+        """What the layer did in the forward pass just made.
 
         Raises:
             ModelError: the layer did not run exactly once, or not on one vector a sample.
         """
-        calls, self._seen = self._seen, []
+        calls, self._calls = self._calls, []
         if len(calls) != 1:
             raise ModelError(
                 f"the watched linear layer must run once in a forward pass, and ran {len(calls)} times"
             )
         (seen,) = calls
-        if seen[0].dim() != 2:
+        if seen.features.dim() != 2:
             raise ModelError(
-                f"the watched linear layer must get one vector a sample [B, d], got {list(seen[0].shape)}"
+                "the watched linear layer must get one vector a sample [B, d], "
+                f"got {list(seen.features.shape)}"
             )
         return seen
 
     @contextmanager
     def attached(self) -> Iterator["Watch"]:
         """Watch inside this context; the hook comes off whatever happens."""
-        handle = self.layer.register_forward_hook(self._hook)
+        handle = self._layer.register_forward_hook(self._hook, with_kwargs=True)
         try:
             yield self
         finally:

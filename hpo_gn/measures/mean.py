@@ -1,5 +1,7 @@
 """The mean of one number a sample, gathered batch by batch."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,12 +15,12 @@ class Mean:
 
     def add(self, values: Tensor) -> None:
         """Take in values [B]."""
-        total = values.detach().sum(dtype=torch.float64)
+        total = values.sum(dtype=torch.float64)
         self._sum = total if self._sum is None else self._sum + total
         self._count += len(values)
 
     def take(self) -> float:
         """The mean of everything since the last call; NaN of nothing."""
-        mean = float("nan") if self._sum is None else self._sum.item() / self._count
+        total, count = self._sum, self._count
         self._sum, self._count = None, 0
-        return mean
+        return total.item() / count if total is not None and count else math.nan

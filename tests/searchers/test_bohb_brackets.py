@@ -224,6 +224,60 @@ def test_a_slot_claimed_twice_belongs_to_the_lower_number_and_loses_no_other_slo
     assert brackets.next_claim(trials[1:], MINIMIZE, fresh=False).parent == 2
 
 
+def spend(
+    brackets: Brackets, budget: int, round_size: int, *, from_scratch: bool
+) -> tuple[int, list[Claim], list[FrozenTrial]]:
+    """Rounds of trials that start together and end together, until the next trial does not fit."""
+    trials: list[FrozenTrial] = []
+    claims: list[Claim] = []
+    spent = 0
+    while True:
+        for _ in range(round_size):
+            claim = brackets.next_claim(trials, MINIMIZE, fresh=False)
+            if not brackets.fits(claim, trials, MINIMIZE, budget - spent, from_scratch=from_scratch):
+                break
+            spent += brackets.cost(claim, from_scratch=from_scratch)
+            trials.append(make_trial(len(trials), claim, brackets, None, TrialState.RUNNING))
+            claims.append(claim)
+        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+        if not running:
+            return spent, claims, trials
+        for trial in running:
+            trial.state, trial.values = TrialState.COMPLETE, [float(trial.number * 37 % 101)]
+
+
+@pytest.mark.parametrize("round_size", [1, 2, 3, 8, 16, 100])
+def test_rounds_of_any_size_make_the_papers_schedule(round_size: int) -> None:
+    brackets = Brackets(40, 160, 2)
+    spent, claims, _ = spend(brackets, 5120, round_size, from_scratch=True)
+    slots = {(claim.bracket, claim.rung, claim.slot) for claim in claims}
+    one_by_one = [claim for claim, _ in play(brackets, iter([0.5] * 52))]
+    assert spent == 5120
+    assert slots == {(claim.bracket, claim.rung, claim.slot) for claim in one_by_one}
+
+
+@pytest.mark.parametrize("settings", TRIPLES)
+def test_a_continued_sweep_costs_a_configurations_epochs_once(settings: tuple[int, int, int]) -> None:
+    brackets = Brackets(*settings)
+    sweep = plain_sweep(*settings)
+    once = sum(
+        slots * (epochs - (bracket[rung - 1][1] if rung else 0))
+        for bracket in sweep
+        for rung, (slots, epochs) in enumerate(bracket)
+    )
+    for round_size in (1, 5):
+        spent, claims, _ = spend(brackets, once, round_size, from_scratch=False)
+        assert spent == once
+        assert len(claims) == sum(slots for bracket in sweep for slots, _ in bracket)
+
+
+def test_what_is_too_little_for_a_bracket_is_spent_once_nothing_waits() -> None:
+    spent, claims, _ = spend(Brackets(40, 160, 2), 1280 + 120, 8, from_scratch=True)
+    assert spent == 1400
+    assert claims[-3:] == [Claim(3, 0, 0), Claim(3, 0, 1), Claim(3, 0, 2)]
+    assert spend(Brackets(40, 160, 2), 39, 8, from_scratch=True) == (0, [], [])
+
+
 def test_another_trials_or_another_schedules_claim_is_ignored() -> None:
     brackets = Brackets(40, 160, 2)
     trial = make_trial(0, Claim(0, 0, 0), brackets, 0.5, TrialState.COMPLETE)

@@ -39,6 +39,10 @@ def drawn(cube: UnitCube, count: int, seed: int = 0) -> list[dict[str, Any]]:
     return [cube.decode(rng.random(cube.dimensions)) for _ in range(count)]
 
 
+def state(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(seed)
+
+
 def test_the_model_is_that_of_hpbandster_fed_in_order_of_time() -> None:
     """Rebuilt from the most epochs' ranks, the densities are those of a generator that saw everything."""
     from ConfigSpace import ConfigurationSpace
@@ -78,7 +82,7 @@ def test_every_proposal_is_plain_and_within_its_distribution() -> None:
     cube = UnitCube(MIXED)
     model = DensityModel(cube, {40: drawn(cube, 60)})
     for number in range(60):
-        proposed = model.propose([0, number])
+        proposed = model.propose(state(number))
         assert proposed is not None
         assert proposed.keys() == MIXED.keys()
         for name, value in proposed.items():
@@ -97,25 +101,25 @@ def test_results_at_the_bounds_are_learnt_from(corner: str) -> None:
     cube = UnitCube(space)
     bound = {name: getattr(distribution, corner) for name, distribution in space.items()}
     model = DensityModel(cube, {40: [bound] * 5 + drawn(cube, 15)})
-    assert all(model.propose([0, number]) is not None for number in range(20))
+    assert all(model.propose(state(number)) is not None for number in range(20))
 
 
 def test_proposals_come_from_near_the_good_results() -> None:
     cube = UnitCube({"x": FloatDistribution(0.0, 1.0), "kind": CategoricalDistribution(["a", "b"])})
     ordered = sorted(drawn(cube, 60), key=lambda params: abs(params["x"] - 0.7) + (params["kind"] == "b"))
     model = DensityModel(cube, {40: ordered})
-    proposed = [model.propose([0, number]) for number in range(30)]
+    proposed = [model.propose(state(number)) for number in range(30)]
     assert sum(p is not None and abs(p["x"] - 0.7) < 0.2 for p in proposed) > 25
     assert sum(p is not None and p["kind"] == "a" for p in proposed) > 25
 
 
-def test_a_proposal_is_a_function_of_its_seeds_alone() -> None:
+def test_a_proposal_is_a_function_of_the_results_and_the_given_state_alone() -> None:
     cube = UnitCube(MIXED)
     results = {40: drawn(cube, 30)}
-    first = DensityModel(cube, results).propose([3, 7])
+    first = DensityModel(cube, results).propose(state(37))
     np.random.seed(1)
-    assert DensityModel(cube, results).propose([3, 7]) == first
-    assert DensityModel(cube, results).propose([3, 8]) != first
+    assert DensityModel(cube, results).propose(state(37)) == first
+    assert DensityModel(cube, results).propose(state(38)) != first
 
 
 def test_global_random_numbers_loggers_and_warning_filters_stay_as_they_were() -> None:
@@ -134,7 +138,7 @@ def test_global_random_numbers_loggers_and_warning_filters_stay_as_they_were() -
 
     before = snapshot()
     cube = UnitCube(MIXED)
-    assert DensityModel(cube, {40: drawn(cube, 30)}).propose([0, 0]) is not None
+    assert DensityModel(cube, {40: drawn(cube, 30)}).propose(state(0)) is not None
     assert snapshot() == before
 
 
@@ -146,8 +150,8 @@ def test_a_silent_fallback_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model = DensityModel(cube, {40: drawn(cube, 30)})
     with monkeypatch.context() as patch:
         patch.setattr(import_module(GENERATOR).sps.truncnorm, "rvs", broken)
-        assert model.propose([0, 0]) is None
-    assert model.propose([0, 0]) is not None
+        assert model.propose(state(0)) is None
+    assert model.propose(state(0)) is not None
 
 
 def test_a_fallback_after_the_proposal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +167,7 @@ def test_a_fallback_after_the_proposal_is_told(monkeypatch: pytest.MonkeyPatch) 
         return convert(**arguments)
 
     monkeypatch.setattr(util, "deactivate_inactive_hyperparameters", breaks_the_second_time)
-    assert model.propose([0, 0]) is None
+    assert model.propose(state(0)) is None
 
 
 def test_without_hpbandster_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

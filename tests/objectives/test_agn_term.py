@@ -1,0 +1,82 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_gn.errors import ArgumentError, StudyError
+from hpo_gn.history import History
+from hpo_gn.objectives import AgnTrain, AgnVal
+
+BOTH = pytest.mark.parametrize(("objective", "loss"), [(AgnTrain, "train_loss"), (AgnVal, "val_loss")])
+finite = st.floats(0, 1e6)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [
+        ({"alpha": 0.1}, 0.3 + 0.1 * 7),
+        ({"alpha": 0.1, "normalized": True}, 0.3 + 0.1 * 3.5),
+        ({"alpha": 0}, 0.3),
+        ({}, 0.3 + 1e-4 * 7),
+    ],
+)
+def test_it_adds_the_weighted_sum_over_epochs_to_the_last_loss(objective, loss, settings, value):
+    history = History([{"agn": 5.0, loss: 0.8}, {"agn": 2.0, loss: 0.3}])
+    assert objective(**settings)(history) == pytest.approx(value)
+
+
+@given(
+    rows=st.lists(st.tuples(finite, finite), min_size=1, max_size=20),
+    alpha=st.floats(0, 10),
+    normalized=st.booleans(),
+)
+def test_agn_val_is_the_direct_formula(rows, alpha, normalized):
+    history = History({"agn": agn, "val_loss": loss} for agn, loss in rows)
+    total = 0.0
+    for agn, _ in rows:
+        total += agn
+    expected = alpha * total / (len(rows) if normalized else 1) + rows[-1][1]
+    assert AgnVal(alpha, normalized)(history) == pytest.approx(expected, rel=1e-12)
+
+
+@given(st.lists(st.floats(0) | st.just(math.nan), min_size=1, max_size=5), st.booleans())
+def test_no_number_makes_it_raise(agns, normalized):
+    history = History({"agn": agn, "val_loss": agn} for agn in agns)
+    value = AgnVal(1.0, normalized)(history)
+    assert isinstance(value, float)
+    if any(math.isnan(agn) for agn in agns):
+        assert math.isnan(value)
+
+
+@given(st.lists(finite, min_size=1, max_size=10), st.integers(1, 5))
+def test_normalized_does_not_depend_on_the_length_of_the_same_run_again(agns, times):
+    once = History({"agn": agn, "val_loss": 0.5} for agn in agns)
+    again = History(once.rows * times)
+    assert AgnVal(1e-3, True)(again) == pytest.approx(AgnVal(1e-3, True)(once))
+
+
+@BOTH
+@pytest.mark.parametrize("alpha", [-1e-9, math.nan, math.inf, -math.inf])
+def test_an_alpha_out_of_range_is_refused(objective, loss, alpha):
+    with pytest.raises(ArgumentError) as raised:
+        objective(alpha=alpha)
+    assert str(raised.value) == f"alpha must be a finite number, 0 or more, got {alpha!r}"
+
+
+@BOTH
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "the history is empty, so it has no {loss!r}"),
+        ([{"agn": 1.0}], "the history has no {loss!r} at epoch 1; it has: agn"),
+        ([{"agn": 1.0}, {"{loss}": 1.0}], "the history has no 'agn' at epoch 2; it has: {loss}"),
+    ],
+)
+def test_a_missing_column_is_named(objective, loss, normalized, rows, message):
+    history = History({name.format(loss=loss): value for name, value in row.items()} for row in rows)
+    with pytest.raises(StudyError) as raised:
+        objective(normalized=normalized)(history)
+    assert str(raised.value) == message.format(loss=loss)
