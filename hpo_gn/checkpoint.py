@@ -122,9 +122,11 @@ def _read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{name} is damaged")
     try:
         found = torch.load(io.BytesIO(data[head:]), map_location="cpu", weights_only=True)
-        return Checkpoint(found["epoch"], found["state"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{name} holds more than tensors and plain values") from error
+    if not isinstance(found, dict) or not {"epoch", "state"} <= found.keys():
+        raise CheckpointError(f"{name} is not one of hpo_gn's")
+    return Checkpoint(found["epoch"], found["state"])
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -50,10 +51,25 @@ def run_crew(worker: Worker, count: int, ledger: Ledger, tick: Callable[[], None
         HpoGnError: what a worker raised, or that workers keep dying outside of any trial.
         KeyboardInterrupt: after Ctrl-C, when everything is settled.
     """
+    _release_dead(ledger)
     if count == 1:
         _run_here(worker, tick)
     else:
         _Crew(worker, count, ledger).run(tick)
+
+
+def _release_dead(ledger: Ledger) -> None:
+    """Settle what an earlier command on this machine held when it was killed, without waiting for its
+    leases.
+    """
+    for owner in {hold["owner"] for hold in ledger.open_holds()}:
+        host, process, _ = owner.split(":", 2)
+        if (
+            host == socket.gethostname()
+            and not Path(f"/proc/{process}").exists()
+            and Path("/proc/self").exists()
+        ):
+            ledger.release(owner)
 
 
 def _run_here(worker: Worker, tick: Callable[[], None]) -> None:

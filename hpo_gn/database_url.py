@@ -37,6 +37,8 @@ def parse_database_url(name: str, url: str) -> URL:
 
 def shown(url: URL) -> str:
     """A URL as text that may be logged: its password is hidden, wherever it stands."""
+    if url.get_backend_name() == "sqlite":  # no secrets there, and SQLAlchemy would percent-encode the path
+        return f"{url.drivername}:///{url.database or ''}"
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hpo_gn.budget import Account, Ledger
+from hpo_gn.budget import Ledger
 from hpo_gn.rounds import ROUNDS
 
 
@@ -23,10 +23,14 @@ class SearchProgress:
         study: whose trials are shown.
         ledger: whose account is shown.
         console: where.
+        planned: epochs that are to run, where the account's limit has some to spare and no trial is judged.
     """
 
-    def __init__(self, title: str, study: optuna.Study, ledger: Ledger, console: Console) -> None:
+    def __init__(
+        self, title: str, study: optuna.Study, ledger: Ledger, console: Console, planned: int | None = None
+    ) -> None:
         self._title, self._study, self._ledger, self._console = title, study, ledger, console
+        self._planned = planned
         self._live = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -55,15 +59,17 @@ class SearchProgress:
     def update(self) -> None:
         """Show the study and the account as they are now."""
         account = self._ledger.account()
-        epochs = f"{account.spent}/{account.limit} epochs, {account.held} held, {account.left} left"
+        total = self._planned or account.limit
+        left = max(0, total - account.spent - account.held)
+        epochs = f"{account.spent}/{total} epochs, {account.held} held, {left} left"
         trials = self._trials()
         self._live.update(
             self._task,
-            total=account.limit,
+            total=total,
             completed=account.spent,
             epochs=epochs,
             trials=trials,
-            left=self._time_left(account),
+            left=self._time_left(account.spent, total),
         )
         if not self._console.is_terminal and trials != self._printed:
             self._printed = trials
@@ -72,6 +78,8 @@ class SearchProgress:
     def _trials(self) -> str:
         trials = self._study.get_trials(deepcopy=False)
         ended = [trial for trial in trials if trial.state.is_finished()]
+        if self._planned:
+            return f"{len(ended)}/{len(trials)} models"
         rounds = self._study.user_attrs.get(ROUNDS, 0)
         best = min((trial for trial in ended if _completed(trial)), key=_value, default=None)
         shown = f"; best {_value(best):.4g} (trial {best.number})" if best else ""
@@ -79,11 +87,11 @@ class SearchProgress:
         failed = f", {lost} failed" if lost else ""
         return f"round {rounds}, {len(ended)}/{len(trials)} trials{failed}{shown}"
 
-    def _time_left(self, account: Account) -> str:
-        done = account.spent - self._at_first
-        if done <= 0:
+    def _time_left(self, spent: int, total: int) -> str:
+        done = spent - self._at_first
+        if done <= 0 or spent >= total:
             return ""
-        seconds = (time.monotonic() - self._began) / done * (account.limit - account.spent)
+        seconds = (time.monotonic() - self._began) / done * (total - spent)
         return f"about {_clock(seconds)} to go"
 
 

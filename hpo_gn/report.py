@@ -22,7 +22,7 @@ def describe(result: Result) -> RenderableType:
         f"{search.training_s:.0f} s training, {search.measuring_s:.0f} s measuring.",
         f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",
         f"Retraining: {result.epochs} epochs on the full training set, "
-        f"{len(result.winner.test_accuracy)} seeds each, {retraining.spent} GPU×epochs beside the budget.",
+        f"{len(result.winner.test_accuracy)} seeds each: {retraining.spent} GPU×epochs.",
         "",
         table,
         "",

@@ -3,14 +3,19 @@ several seeds each.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import StudyError
 from hpo_gn.experiment import Experiment
 from hpo_gn.fidelity import EPOCHS, epochs_of
+from hpo_gn.history import History
+from hpo_gn.result import Retrained
 from hpo_gn.rounds import ROUND, ROUNDS
 from hpo_gn.seeds import derive_seed
 from hpo_gn.trial import REASON
@@ -70,3 +75,32 @@ def _trial(experiment: Experiment, role: str, index: int, params: Mapping[str, A
         distributions=experiment.distributions,
         user_attrs=attributes,
     )
+
+
+def collect(study: optuna.Study, role: str, params: Mapping[str, Any]) -> Retrained:
+    """What the retrainings of one role gave.
+
+    Args:
+        study: the retraining's.
+        role: "winner" or "initial".
+        params: that role's settings.
+    """
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs[ROLE] == role]
+    trials.sort(key=lambda trial: int(trial.user_attrs[INDEX]))
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    rows = [History.of(trial).rows[-1] for trial in done]
+    return Retrained(
+        params=dict(params),
+        test_accuracy=tuple(row["test_accuracy"] for row in rows),
+        test_loss=tuple(row["test_loss"] for row in rows),
+        failures=tuple(str(trial.user_attrs.get(REASON)) for trial in trials if trial not in done),
+    )
+
+
+def keep_model(study: optuna.Study, checkpoints: Checkpoints, path: Path) -> None:
+    """Keep the weights of the winner's first retraining as a state_dict, if its training saved any."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if (trial.user_attrs[ROLE], trial.user_attrs[INDEX]) == ("winner", 0):
+            found = checkpoints.latest(trial.number)
+            if found is not None and "model" in found.state:
+                torch.save(found.state["model"], path)

@@ -152,10 +152,11 @@ class Rounds:
         count = len(mine) - len(half_made)
         left = self.ledger.account().left
         while count < rules.round_size:
-            cost = self._cost(self._next(rules), rules)
-            if not self._fits(cost, left - reserved, rules):
+            begun = half_made.pop(0) if half_made else None
+            cost = self._next_cost(begun, rules)
+            if cost > left - reserved or (begun is None and not self._fits(left - reserved, rules)):
                 break
-            self._ask(number, rules, half_made.pop(0) if half_made else None)
+            self._ask(number, rules, begun)
             count, reserved = count + 1, reserved + cost
         if count:
             self.study.set_user_attr(ROUNDS, number)
@@ -172,15 +173,16 @@ class Rounds:
             trial.set_user_attr(EPOCHS, rules.epochs)
         trial.set_user_attr(ROUND, number)
 
-    def _next(self, rules: Rules) -> Assignment:
+    def _next_cost(self, begun: FrozenTrial | None, rules: Rules) -> int:
+        if begun is not None and EPOCHS in begun.user_attrs:
+            return self._cost(_assignment(begun, rules), rules)
         assign = getattr(self.study.sampler, "next_assignment", None)
-        return assign(self.study) if assign else Assignment(rules.epochs, None)
+        return self._cost(assign(self.study) if assign else Assignment(rules.epochs), rules)
 
-    def _fits(self, cost: int, left: int, rules: Rules) -> bool:
+    def _fits(self, left: int, rules: Rules) -> bool:
         # A sampler that promotes may want to keep epochs for what it has begun.
         fits = getattr(self.study.sampler, "fits", None)
-        keeps = fits is None or fits(self.study, left // rules.gpus, from_scratch=rules.from_scratch)
-        return keeps and cost <= left
+        return fits is None or bool(fits(self.study, left // rules.gpus, from_scratch=rules.from_scratch))
 
     def _cost(self, assignment: Assignment, rules: Rules) -> int:
         done = 0

@@ -14,7 +14,7 @@ from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import DataError, HoldClosedError, HpoGnError
 from hpo_gn.experiment import TESTED, Experiment
-from hpo_gn.fidelity import EPOCHS, continues, epochs_of
+from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.history import History
 from hpo_gn.measures import Batches, Measure, Split
 from hpo_gn.rounds import ERROR, Claim, Rounds, Rules
@@ -215,6 +215,3 @@ class _Pass:
 def _test_error(history: History) -> float | None:
     row = history.rows[-1]
     return 1.0 - row["test_accuracy"] if "test_accuracy" in row else None
-
-
-__all__ = ["EPOCHS", "FINGERPRINT", "SEED", "Place", "Worker"]

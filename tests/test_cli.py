@@ -77,12 +77,13 @@ def test_own_data_and_own_model_with_own_parameters(command, tmp_path):
     (tmp_path / "network.py").write_text(
         "from torch import nn\n"
         "def build(shape, classes, width):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.ReLU(), nn.Linear(width, classes))\n"
+        "    hidden = nn.Linear(36, width)\n"
+        "    return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(width, classes))\n"
     )
     (tmp_path / "space.yaml").write_text(
         "hyperparameters:\n"
         "  - {type: uniform_int, name: batch_size, lower: 8, upper: 64, default_value: 16, log: true}\n"
-        "  - {type: uniform_float, name: learning_rate, lower: 1e-3, upper: 0.5, default_value: 0.1, log: true}\n"
+        "  - {type: uniform_float, name: learning_rate, lower: 1e-3, upper: 0.5, default_value: 0.1}\n"
         "  - {type: constant, name: momentum, value: 0.9}\n"
         "  - {type: constant, name: weight_decay, value: 0.0}\n"
         "  - {type: categorical, name: width, choices: [8, 16], default_value: 8}\n"

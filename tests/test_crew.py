@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -109,6 +111,10 @@ class Command:
     def account(self):
         return Ledger(f"sqlite:///{self.folder}/out/study.db", "s").account()
 
+    def query(self, statement: str) -> list[tuple]:
+        with closing(sqlite3.connect(self.folder / "out" / "study.db")) as connection:
+            return connection.execute(statement).fetchall()
+
     def trials(self):
         storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder}/out/study.db")
         trials = optuna.load_study(study_name="s", storage=storage).get_trials()
@@ -146,7 +152,7 @@ def test_killed_worker_is_replaced_and_its_trial_continues(tmp_path, uninterrupt
     account = command.account()
     assert account.held == 0
     assert account.spent <= account.limit == 32
-    # Epoch 3 was charged twice, so the last trial does not fit any more; all that ran gave what it always gives.
+    # Epoch 3 was charged twice, so the last trial does not fit; all that ran gave what it always gives.
     trials, whole = command.trials(), uninterrupted.trials()
     finished = [trial for trial in trials if trial.state.name == "COMPLETE"]
     assert [trial.value for trial in finished] == [trial.value for trial in whole[: len(finished)]]
@@ -189,6 +195,22 @@ def test_workers_end_when_the_command_is_killed(tmp_path):
         time.sleep(0.1)
     assert not any(_alive(pid) for pid in workers)
     assert command.account().held == 0
+
+
+def test_a_killed_command_goes_on_at_once(tmp_path, uninterrupted):
+    command = Command(tmp_path / "x")
+    process = command.start("--workers", "1")
+    command.wait_for(lambda run: any(epoch == 2 for _, _, epoch in run))
+    process.kill()
+    process.communicate()
+    assert command.account().held > 0
+    process = command.start("--workers", "1")
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    reasons = command.query("SELECT reason FROM hpo_gn_holds WHERE reason != 'finished'")
+    assert reasons == [("its worker died",)]  # settled at once, not when its lease lapsed
+    values = [trial.value for trial in command.trials() if trial.value is not None]
+    assert values == [trial.value for trial in uninterrupted.trials()][: len(values)]
 
 
 def _alive(pid: int) -> bool:

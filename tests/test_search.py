@@ -10,7 +10,15 @@ import yaml
 from torch import nn
 
 from hpo_gn import Experiment, History, Ledger, make_objective, search
-from hpo_gn.errors import ArgumentError, DataError, ModelError, SpaceError, StorageError, StudyError
+from hpo_gn.errors import (
+    ArgumentError,
+    CheckpointError,
+    DataError,
+    ModelError,
+    SpaceError,
+    StorageError,
+    StudyError,
+)
 from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.space import paper_space
 from hpo_gn.worker import FINGERPRINT
@@ -178,7 +186,7 @@ class Diverging(nn.Module):
 
 def test_diverged_trials_are_recorded_and_never_win(tmp_path):
     with pytest.raises(
-        StudyError, match=r"none of the 4 trials was completed: diverged at epoch 1: train_loss is nan"
+        StudyError, match=r"none of the 4 trials was completed: diverged at epoch 1: val_loss is nan"
     ):
         run(tmp_path, budget=5, round_size=4, model=Diverging)
     trials = trials_of(tmp_path)
@@ -257,6 +265,44 @@ def test_an_interrupted_search_holds_nothing_and_goes_on_to_the_same_trials(tmp_
     # Own cannot be saved, so trial 2 began again: it spent one epoch more, and the last trial does not fit.
     assert [trial.value for trial in whole[:7]] == [trial.value for trial in stopped]
     assert account_of(tmp_path / "stopped").spent == 15
+
+
+class Saved(Own):
+    """Can be saved; stops the search in its third epoch, once."""
+
+    hidden, epochs = 64, 0
+
+    def __init__(self, config, splits, *, epochs, seed):
+        super().__init__(config, splits, epochs=epochs, seed=seed)
+        self.model = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, self.hidden), nn.Linear(self.hidden, splits.classes)
+        )
+
+    def run_epoch(self):
+        Saved.epochs += 1
+        if Saved.epochs == 4:
+            raise KeyboardInterrupt
+        super().run_epoch()
+
+    def state_dict(self):
+        return self.model.state_dict()
+
+    def load_state_dict(self, state):
+        self.model.load_state_dict(state)
+
+
+def test_a_checkpoint_of_another_model_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+    settings = {"budget": 16, "epochs": 4, "seeds": 1, "model": None, "space": own_space(), "training": Saved}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, **settings)
+    monkeypatch.setattr(Saved, "hidden", 32)
+    with pytest.raises(CheckpointError, match=r"the checkpoint of trial 0 is of another model: [^\n]+$"):
+        run(tmp_path, **settings)
+    assert account_of(tmp_path).held == 0
+    assert account_of(tmp_path).spent == 4
+    monkeypatch.setattr(Saved, "hidden", 64)
+    run(tmp_path, **settings)
+    assert trials_of(tmp_path)[0].state.name == "COMPLETE"
 
 
 def test_other_data_are_refused(tmp_path):

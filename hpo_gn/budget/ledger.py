@@ -178,7 +178,7 @@ class Ledger:
         with self._locked() as account:
             hold = account.find_live(key)
             if _charged(account, key, epoch):
-                self._renew(account, key)
+                account.renew(key, self.lease_s)
                 return
             if hold["charged"] >= hold["epochs"]:
                 raise BudgetExhaustedError(
@@ -186,7 +186,7 @@ class Ledger:
                 )
             row = {"hold": key, "epoch": epoch, "gpus": hold["gpus"], "charged_at": account.now}
             account.connection.execute(insert(charges).values(row))
-            self._renew(account, key, charged=hold["charged"] + 1)
+            account.renew(key, self.lease_s, charged=hold["charged"] + 1)
             account.move(held=-hold["gpus"], spent=hold["gpus"])
 
     def record(self, key: str, epoch: int, *, training_s: float, measuring_s: float) -> None:
@@ -207,7 +207,7 @@ class Ledger:
             if not _charged(account, key, epoch):
                 raise ArgumentError("epoch", "one that was charged", epoch)
             account.connection.execute(update(charges).where(_charge(key, epoch)).values(took))
-            self._renew(account, key)
+            account.renew(key, self.lease_s)
 
     def renew(self, key: str) -> None:
         """Renew a hold's lease.
@@ -217,7 +217,7 @@ class Ledger:
         """
         with self._locked() as account:
             account.find_live(key)
-            self._renew(account, key)
+            account.renew(key, self.lease_s)
 
     def settle(self, key: str, reason: str) -> None:
         """Close a hold and return its uncharged epochs. Settling again changes nothing."""
@@ -281,10 +281,6 @@ class Ledger:
     def _lock(self, connection: Connection, account: int) -> LockedAccount:
         connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update()).one()
         return LockedAccount(connection, account, self.database.now(connection))
-
-    def _renew(self, account: LockedAccount, key: str, **also: Any) -> None:
-        values = dict(also, lease_until=account.now + self.lease_s)
-        account.connection.execute(update(holds).where(holds.c.key == key).values(values))
 
 
 def _check_same(hold: RowMapping, wanted: Mapping[str, Any]) -> None:

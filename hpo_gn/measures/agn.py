@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from hpo_gn.measures.batch import Batch
 from hpo_gn.measures.mean import Mean
 
@@ -30,8 +32,10 @@ class AGN:
         """Take in one batch."""
         if batch.features is None:
             raise ValueError("AGN needs a pass that watches the last linear layer")
-        squared_inputs = batch.features.square().sum(dim=1, dtype=batch.squared_delta_norms.dtype)
-        self._mean.add(batch.squared_delta_norms * (squared_inputs + int(batch.bias)))
+        squared_deltas = batch.squared_delta_norms
+        # The norm reads h once, where a square would write all of it first.
+        norms = torch.linalg.vector_norm(batch.features, dim=1, dtype=squared_deltas.dtype)
+        self._mean.add(squared_deltas * (norms.square() + int(batch.bias)))
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""

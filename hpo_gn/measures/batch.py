@@ -67,7 +67,7 @@ class Batch:
         if self._seen is None:
             raise ValueError("squared_delta_norms needs a pass that watches the last linear layer")
         if self._plain:
-            others = _at_least_float32(self.logits).softmax(dim=1).scatter(1, self.targets[:, None], 0.0)
+            others = _at_least_float32(self.logits).softmax(dim=1).scatter_(1, self.targets[:, None], 0.0)
             return others.square().sum(dim=1) + others.sum(dim=1).square()
         return _at_least_float32(self._delta(self._seen)).square().sum(dim=1)
 

@@ -82,6 +82,7 @@ def _walk(model: nn.Module, batches: Batches, measures: Sequence[Measure], loss:
             batch = _forward(model, inputs.to(device), targets.to(device), loss, watch)
             for measure in measures:
                 measure.update(batch)
+            del batch  # its memory serves the next one
     if not samples:
         raise DataError(f"the {split} split is empty")
 

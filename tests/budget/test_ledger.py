@@ -476,6 +476,7 @@ _INTEGER = "must be an integer from 1 to 2147483647, got"
 _NUMBER = "must be a finite number of seconds, 0 or more, got"
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 class TestBadArguments:
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -572,9 +573,11 @@ class TestStudies:
         assert ledger.account() == Account(limit=10, held=0, spent=8)
         states = [trial.state.name for trial in study.trials]
         assert states == ["COMPLETE"] * 4 + ["FAIL"] * 5
-        assert Ledger.of_study(study).account().spent == 8
+        again = Ledger.of_study(study)
+        assert again.account().spent == 8
+        again.close()
         ledger.close()
-        study._storage.remove_session()
+        study._storage._backend.engine.dispose()
 
     def test_a_study_that_is_in_no_database(self, url):
         study = optuna.create_study(study_name="in memory")

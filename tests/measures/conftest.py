@@ -9,7 +9,7 @@ Twin = Callable[[nn.Module, nn.Linear, Tensor, Tensor, Callable[[Tensor, Tensor]
 
 @pytest.fixture
 def agn_twin() -> Twin:
-    """AGN's slow twin: a loop of autograd over single samples, (model, layer, inputs, targets, loss) → AGN."""
+    """AGN's slow twin, a loop of autograd over samples: (model, layer, inputs, targets, loss) → AGN."""
 
     def twin(
         model: nn.Module,

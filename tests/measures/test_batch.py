@@ -47,7 +47,9 @@ def test_a_measure_gets_tensors_without_gradients(watched, head, samples):
 def test_squared_delta_norms_need_a_watched_layer(samples):
     inputs, targets = samples
     batch = Batch(inputs, targets, inputs, cross_entropy(inputs, targets))
-    with pytest.raises(ValueError, match="squared_delta_norms needs a pass that watches the last linear layer"):
+    with pytest.raises(
+        ValueError, match="squared_delta_norms needs a pass that watches the last linear layer"
+    ):
         _ = batch.squared_delta_norms
 
 

@@ -55,7 +55,9 @@ def train_and_report(trial: optuna.Trial, objective: Objective) -> float:
     splits = search_splits(open_data("digits"))
     torch.manual_seed(trial.number)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    optimizer = torch.optim.SGD(model.parameters(), lr=trial.suggest_float("learning_rate", 0.01, 0.5, log=True))
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=trial.suggest_float("learning_rate", 0.01, 0.5, log=True)
+    )
     inputs, targets = splits.train.batch(slice(None))
     history = History()
     for epoch in range(1, 4):

@@ -1,0 +1,59 @@
+"""The README's examples run."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hpo_gn import History
+from hpo_gn.space import load_space
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def block(language, index=0):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[index]
+
+
+def test_the_example_in_an_existing_study_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    loader = DataLoader(TensorDataset(torch.randn(40, 5), torch.randint(0, 3, (40,))), batch_size=16)
+
+    def build(learning_rate):
+        model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+        return model, torch.optim.SGD(model.parameters(), lr=learning_rate)
+
+    def train_one_epoch(model, optimizer, batches):
+        for inputs, targets in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+
+    names = {
+        "build": build,
+        "train_one_epoch": train_one_epoch,
+        "train_loader": loader,
+        "validation_loader": loader,
+    }
+    exec(block("python").replace("n_trials=32", "n_trials=3"), names)
+    study, ledger = names["study"], names["ledger"]
+    assert (ledger.account().spent, ledger.account().held) == (24, 0)
+    for trial in study.trials:
+        assert names["objective"](History.of(trial)) == trial.value
+    ledger.close()
+    study._storage.remove_session()
+    study._storage._backend.engine.dispose()
+
+
+def test_the_example_space_can_be_read(tmp_path):
+    (tmp_path / "space.yaml").write_text(block("yaml"))
+    assert set(load_space(tmp_path / "space.yaml")) == {
+        "batch_size",
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "width",
+    }
