@@ -42,7 +42,7 @@ class SearchProgress:
             disable=not console.is_terminal,
         )
         self._began, self._at_first = time.monotonic(), ledger.account().spent
-        self._printed = ""
+        self._printed = -1
         self._task = self._live.add_task(title, total=None, epochs="", trials="", left="")
 
     def __enter__(self) -> Self:
@@ -71,9 +71,12 @@ class SearchProgress:
             trials=trials,
             left=self._time_left(account.spent, total),
         )
-        if not self._console.is_terminal and trials != self._printed:
-            self._printed = trials
+        if not self._console.is_terminal and self._ended() != self._printed:
+            self._printed = self._ended()
             self._console.print(f"{self._title}: {epochs}; {trials}", highlight=False, soft_wrap=True)
+
+    def _ended(self) -> int:
+        return sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
 
     def _trials(self) -> str:
         trials = self._study.get_trials(deepcopy=False)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -75,3 +76,23 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(Database, "now", lambda self, connection: clock.now)
     return clock
+
+
+@pytest.fixture
+def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
+    """A ledger of 100 GPU×epochs."""
+    return open_ledger(limit=100, lease_s=10)
+
+
+@pytest.fixture
+def raw(ledger: Ledger) -> Iterator[Callable[..., Any]]:
+    """Runs one SQL statement behind the ledger's back."""
+    engine = create_engine(ledger.database.url)
+
+    def run(sql: str, **values: object) -> Any:
+        with engine.begin() as connection:
+            result = connection.execute(text(sql), values)
+            return result.all() if result.returns_rows else None
+
+    yield run
+    engine.dispose()
