@@ -42,8 +42,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("hpo_gn needs Python 3.11 or later: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
-	@echo "$(BIN)/pip install -c constraints.txt -e .[bohb] --group dev"
-	@$(BIN)/pip install -qq -c constraints.txt -e '.[bohb]' --group dev 2> $(VENV)/bohb.log \
+	@echo "$(BIN)/pip install -c constraints.txt -e .[bohb,postgresql] --group dev"
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[bohb,postgresql]' --group dev 2> $(VENV)/bohb.log \
 	|| { echo "warning: without the searcher bohb, whose netifaces needs a C compiler; see $(VENV)/bohb.log"; \
-	     $(BIN)/pip install -qq -c constraints.txt -e . --group dev; }
+	     $(BIN)/pip install -qq -c constraints.txt -e '.[postgresql]' --group dev; }
 	@touch $@

@@ -1,5 +1,7 @@
 """Database URLs as users write them: checked, given their driver, and shown without their secrets."""
 
+from pathlib import Path
+
 import optuna
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError as UnreadableUrlError
@@ -40,6 +42,11 @@ def shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":  # no secrets there, and SQLAlchemy would percent-encode the path
         return f"{url.drivername}:///{url.database or ''}"
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file, whatever characters are in its path."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def url_of_study(study: optuna.Study) -> str | None:

@@ -15,8 +15,7 @@ from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
 from hpo_gn.errors import ArgumentError, ModelError
-from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure
-from hpo_gn.measures.last_linear import find_linear
+from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, cross_entropy, evaluate
 from hpo_gn.models import build_model
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import import_object, load
@@ -169,10 +168,13 @@ class Experiment:
 
         return supervised(build, mixed_precision=self.mixed_precision, channels_last=self.channels_last)
 
-    def measures(self, model: nn.Module) -> list[Measure]:
-        """The objective's measures and those that are always recorded, if the model has what they read."""
+    def measures(self, training: Training, splits: Splits) -> list[Measure]:
+        """The objective's measures and those always recorded, AGN only from a model that it can be read
+        off.
+        """
         wanted = list(self.objective.measures)
-        return wanted + [measure for measure in RECORDED if _fits(measure, model)]
+        without_agn = any(isinstance(measure, AGN) for measure in wanted) or not _has_agn(training, splits)
+        return wanted + [measure for measure in RECORDED if not (without_agn and isinstance(measure, AGN))]
 
     def identity(self) -> dict[str, Any]:
         """What makes two searches the same, as JSON: a study is continued only by the experiment that began
@@ -222,11 +224,10 @@ def make_objective(name: str, **settings: Any) -> Objective:
     return objective
 
 
-def _fits(measure: Measure, model: nn.Module) -> bool:
-    if not isinstance(measure, AGN):
-        return True
+def _has_agn(training: Training, splits: Splits) -> bool:
+    loss = getattr(training, "loss", cross_entropy)
     try:
-        find_linear(model)
+        evaluate(training.model, {"train": [splits.train.batch(slice(2))]}, [AGN()], loss=loss)
     except ModelError:
         return False
     return True

@@ -53,9 +53,12 @@ def import_object(kind: str, path: str) -> Any:
         ArgumentError: the module cannot be found or lacks the attribute.
     """
     module, _, attribute = path.partition(":")
+    if not module or module.startswith(".") or not attribute:
+        raise ArgumentError(kind, "module:function", path)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ArgumentError(kind, f"an importable module:function (no module {error.name!r})", path) from None
-    except AttributeError:
-        raise ArgumentError(kind, f"module:function (module {module!r} has no {attribute!r})", path) from None
+    if not hasattr(imported, attribute):
+        raise ArgumentError(kind, f"module:function (module {module!r} has no {attribute!r})", path)
+    return getattr(imported, attribute)

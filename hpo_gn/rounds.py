@@ -7,14 +7,16 @@ proposals see finished rounds only, so they are the same for any number of worke
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.budget import Hold, Ledger
-from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, StudyError
+from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, HoldClosedError, StudyError
 from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
 from hpo_gn.trial import REASON, Outcome
 
@@ -126,13 +128,14 @@ class Rounds:
                 well.
         """
         if not self._running() or self._starved():
-            with self.ledger.turn() as mine:
-                if mine:
-                    return self._advance()
+            # Whoever sleeps past the lease of its turn leaves the round to the next proposer.
+            with suppress(HoldClosedError, UpdateFinishedTrialError), self.ledger.turn() as turn:
+                if turn is not None:
+                    return self._advance(turn)
         time.sleep(_WAIT_S)
         return True
 
-    def _advance(self) -> bool:
+    def _advance(self, turn: Hold) -> bool:
         for trial, reason in self._starved():
             self.tell(trial, Outcome(TrialState.FAIL, reason=reason))
         if self._running():
@@ -140,9 +143,9 @@ class Rounds:
         trials = self.study.get_trials(deepcopy=False)
         proposed = self.study.user_attrs.get(ROUNDS, 0)
         self._check_last_round([trial for trial in trials if trial.user_attrs.get(ROUND) == proposed])
-        return self.rules is not None and self._propose(proposed + 1, self.rules) > 0
+        return self.rules is not None and self._propose(turn, proposed + 1, self.rules) > 0
 
-    def _propose(self, number: int, rules: Rules) -> int:
+    def _propose(self, turn: Hold, number: int, rules: Rules) -> int:
         """Propose a round, or what is missing of one whose proposer died; how many trials it has."""
         mine = [trial for trial in self.study.get_trials(deepcopy=False) if _belongs(trial, number)]
         reserved = sum(
@@ -156,6 +159,7 @@ class Rounds:
             cost = self._next_cost(begun, rules)
             if cost > left - reserved or (begun is None and not self._fits(left - reserved, rules)):
                 break
+            turn.confirm()  # a proposer that slept past its lease must not add to another's round
             self._ask(number, rules, begun)
             count, reserved = count + 1, reserved + cost
         if count:

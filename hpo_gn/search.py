@@ -13,7 +13,7 @@ from rich.console import Console
 from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.crew import run_crew
-from hpo_gn.database_url import parse_database_url, shown
+from hpo_gn.database_url import parse_database_url, shown, sqlite_url
 from hpo_gn.errors import ArgumentError
 from hpo_gn.experiment import Experiment
 from hpo_gn.fidelity import Assignment
@@ -81,7 +81,7 @@ def search(
     protocol = _Protocol(
         experiment=experiment,
         place=Place(
-            storage or f"sqlite:///{folder}/study.db", name, folder / "checkpoints" / "search", lease_s
+            storage or sqlite_url(folder / "study.db"), name, folder / "checkpoints" / "search", lease_s
         ),
         output=folder,
         device=chosen,

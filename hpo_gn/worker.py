@@ -152,7 +152,9 @@ class _Lane:
             with claim.hold as hold:
                 start = find_start(frozen, self._parent(frozen), self._checkpoints, epochs)
                 trial = optuna.Trial(self._study, frozen._trial_id)
-                rounds.tell(frozen, self._outcome(trial, hold, start, epochs))
+                outcome = self._outcome(trial, hold, start, epochs)
+                hold.confirm()
+                rounds.tell(frozen, outcome)
         except (HoldClosedError, TrialInterruptedError):
             return  # the trial goes on elsewhere, or another time
 
@@ -198,7 +200,7 @@ class _Lane:
 
     def _measures(self, training: Training, epoch: int) -> Sequence[Measure]:
         if not self._retraining:
-            return self._experiment.measures(training.model)
+            return self._experiment.measures(training, self._data)
         return TESTED if epoch == self._experiment.epochs else ()
 
 

@@ -69,7 +69,9 @@ def test_what_is_not_registered_is_named_by_its_module(kind):
         ("nosuch:f", "model must be an importable module:function (no module 'nosuch'), got 'nosuch:f'"),
         ("json.no:f", "model must be an importable module:function (no module 'json.no'), got 'json.no:f'"),
         ("json:nosuch", "model must be module:function (module 'json' has no 'nosuch'), got 'json:nosuch'"),
-        ("json:", "model must be module:function (module 'json' has no ''), got 'json:'"),
+        ("json:", "model must be module:function, got 'json:'"),
+        (":f", "model must be module:function, got ':f'"),
+        (".x:f", "model must be module:function, got '.x:f'"),
     ],
 )
 def test_a_module_or_a_function_that_does_not_exist(path, message):

@@ -188,3 +188,21 @@ def test_a_round_of_nothing_but_exceptions_stops_the_search(queue):
     ):
         q.rounds.advance()
     assert q.ledger.account().spent == 0
+
+
+def test_a_proposer_that_slept_past_its_lease_adds_nothing(queue, monkeypatch):
+    q, other = queue(), queue(owner="here:2:b")
+    real = optuna.Study.ask
+
+    def sleepy(study, *arguments, **keywords):
+        trial = real(study, *arguments, **keywords)
+        if trial.number == 1:
+            monkeypatch.undo()
+            other.ledger.release("here:1:a")
+            other.work()
+        return trial
+
+    monkeypatch.setattr(optuna.Study, "ask", sleepy)
+    assert q.rounds.advance()
+    trials = q.study.get_trials()
+    assert [trial.user_attrs[ROUND] for trial in trials] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4

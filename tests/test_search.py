@@ -10,6 +10,7 @@ import yaml
 from torch import nn
 
 from hpo_gn import Experiment, History, Ledger, make_objective, search
+from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import (
     ArgumentError,
     CheckpointError,
@@ -130,6 +131,15 @@ def test_a_larger_budget_extends_the_search(tmp_path):
     assert account_of(tmp_path).spent == 16
 
 
+def test_a_study_name_is_one_harmless_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search(experiment(), budget=8, seeds=1, workers=1, study="../a b: 50 %")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"study.db", "best.yaml", "result.json"}
+    assert len(trials_of(folder.relative_to(tmp_path), "../a b: 50 %")) == 4
+
+
 def test_a_trial_that_cannot_finish_does_not_start(tmp_path):
     run(tmp_path, budget=7, seeds=1)
     assert len(trials_of(tmp_path)) == 3
@@ -212,6 +222,23 @@ class Own:
                 parameter -= self.rate * gradient
 
 
+class Sequence(Own):
+    """Its linear layer sees eight vectors an image, which AGN cannot be read off."""
+
+    def __init__(self, config, splits, *, epochs, seed):
+        super().__init__(config, splits, epochs=epochs, seed=seed)
+        self.model = Mean(splits.classes)
+
+
+class Mean(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(8, classes)
+
+    def forward(self, inputs):
+        return self.layer(inputs.squeeze(1)).mean(dim=1)
+
+
 class Breaking(Own):
     def run_epoch(self):
         raise RuntimeError("out of coffee")
@@ -230,6 +257,23 @@ def test_any_object_that_keeps_the_training_protocol_can_be_searched(tmp_path):
     assert set(result.winner.params) == {"rate"}
     assert len(result.winner.test_accuracy) == 2
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_agn_is_recorded_where_it_can_be_read_and_fails_only_who_asks_for_it(tmp_path):
+    settings = {
+        "budget": 4,
+        "seeds": 1,
+        "model": None,
+        "training": Sequence,
+        "space": own_space(),
+        "round_size": 2,
+    }
+    run(tmp_path / "loss", **settings)
+    row = History.of(trials_of(tmp_path / "loss")[0]).rows[0]
+    assert set(row) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
+    with pytest.raises(ModelError, match="must get one vector a sample"):
+        run(tmp_path / "agn", objective=make_objective("agn-val"), **settings)
+    assert account_of(tmp_path / "agn").held == 0
 
 
 def test_a_bug_in_the_training_fails_its_trials_and_stops_the_search(tmp_path):

@@ -48,6 +48,14 @@ class Hold:
         """
         self.ledger.record(self.key, epoch, training_s=training_s, measuring_s=measuring_s)
 
+    def confirm(self) -> None:
+        """Make sure that the hold is still this process's, before anything is reported, and renew its lease.
+
+        Raises:
+            HoldClosedError: it is settled or its lease lapsed: the trial is another worker's now.
+        """
+        self.ledger.renew(self.key)
+
     def settle(self, reason: str = "finished") -> None:
         """Close the hold and return its uncharged epochs."""
         self._done.set()

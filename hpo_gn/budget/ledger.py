@@ -248,16 +248,16 @@ class Ledger:
             return int(connection.execute(select(func.count()).where(which)).scalar_one())
 
     @contextmanager
-    def turn(self) -> Iterator[bool]:
-        """The turn to propose trials: True inside for one worker at a time, False for the others."""
+    def turn(self) -> Iterator[Hold | None]:
+        """The turn to propose trials: a hold of no epochs for one worker at a time, None for the others."""
         key = uuid.uuid4().hex
         try:
             self._hold(key, {"trial": _TURN, "epochs": 0, "gpus": 1, "owner": self.owner})
         except AlreadyHeldError:
-            yield False
+            yield None
             return
-        with Hold(self, key, _TURN, 0):
-            yield True
+        with Hold(self, key, _TURN, 0) as hold:
+            yield hold
 
     def seconds(self) -> tuple[float, float]:
         """Seconds of training and of measuring recorded so far, over all charges of the account."""
