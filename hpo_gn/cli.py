@@ -12,11 +12,16 @@ from hpo_gn import __version__
 from hpo_gn.allocator import keep_freed_memory
 from hpo_gn.errors import HpoGnError
 from hpo_gn.experiment import Experiment, make_objective
+from hpo_gn.registry import Kind, names
 from hpo_gn.report import describe
 from hpo_gn.search import search as run_search
 from hpo_gn.space import load_space, paper_space
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _names(kind: Kind) -> str:
+    return ", ".join(names(kind))
 
 
 def _version(asked: bool) -> None:
@@ -37,27 +42,28 @@ def _main(
 @app.command()
 def search(
     data: Annotated[
-        str, typer.Option(help="A registered data set, a .npz file, or module:function.")
+        str, typer.Option(help=f"{_names('data set')}; a .npz file; or module:function.")
     ] = "digits",
     model: Annotated[
-        str | None, typer.Option(help="A registered model, or module:function. [default: mlp]")
+        str | None, typer.Option(help=f"{_names('model')}; or module:function. By default mlp.")
     ] = None,
     training: Annotated[
         str | None, typer.Option(help="Instead of a model: module:function that builds a Training.")
     ] = None,
     space: Annotated[
-        Path | None, typer.Option(help="Search space, ConfigSpace's YAML or JSON. [default: the AGN paper's]")
+        Path | None,
+        typer.Option(help="Search space, ConfigSpace's YAML or JSON. By default the AGN paper's."),
     ] = None,
-    objective: Annotated[str, typer.Option(help="val-loss, val-error, agn-train, agn-val, …")] = "val-loss",
+    objective: Annotated[str, typer.Option(help=f"{_names('objective')}.")] = "val-loss",
     alpha: Annotated[float | None, typer.Option(help="Weight of AGN in agn-train and agn-val.")] = None,
     normalized: Annotated[
         bool | None, typer.Option("--normalized", help="Divide AGN by the epochs so far.")
     ] = None,
-    searcher: Annotated[str, typer.Option(help="cma-es, particle-swarm, bohb, random, tpe, …")] = "cma-es",
+    searcher: Annotated[str, typer.Option(help=f"{_names('searcher')}; or module:class.")] = "cma-es",
     budget: Annotated[int, typer.Option(help="GPU×epochs that the search may spend.")] = 256,
     epochs: Annotated[int, typer.Option(help="Epochs of a trial; with bohb, the most.")] = 8,
     min_epochs: Annotated[
-        int | None, typer.Option(help="bohb: the fewest epochs. [default: epochs / eta²]")
+        int | None, typer.Option(help="bohb: the fewest epochs. By default epochs / eta².")
     ] = None,
     eta: Annotated[int, typer.Option(help="bohb: the ratio between rungs.")] = 2,
     from_scratch: Annotated[
@@ -77,7 +83,7 @@ def search(
     seed: Annotated[int, typer.Option(help="Fixes every random number.")] = 0,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes; results do not depend on it. [default: one a core, or one on a GPU]"),
+        typer.Option(help="Processes; results do not depend on it. By default one a core, or one on a GPU."),
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
@@ -89,14 +95,15 @@ def search(
     ] = False,
     storage: Annotated[
         str | None,
-        typer.Option(help="URL of a SQLite or PostgreSQL database. [default: a file in the output folder]"),
+        typer.Option(help="URL of a SQLite or PostgreSQL database. By default a file in the output folder."),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="The study's name. [default: from data, model, objective, searcher]")
+        str | None,
+        typer.Option(help="The study's name. By default made of data, model, objective and searcher."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder of best.yaml, result.json and model.pt. [default: runs/<study>]"),
+        typer.Option(help="Folder of best.yaml, result.json and model.pt. By default runs/<study>."),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data files are looked for.")] = None,
     json: Annotated[

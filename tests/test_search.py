@@ -39,7 +39,7 @@ def experiment(**changes):
 
 
 def trials_of(folder, name="s"):
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/study.db")
+    storage = optuna.storages.RDBStorage(sqlite_url(folder / "study.db"))
     trials = optuna.load_study(study_name=name, storage=storage).get_trials()
     storage.remove_session()
     storage.engine.dispose()
