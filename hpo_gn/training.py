@@ -96,7 +96,7 @@ class SupervisedTraining:
             raise ArgumentError("channels_last", "False for inputs that are not [N, C, H, W]", channels_last)
         self.device = data.inputs.device
         layout = torch.channels_last if channels_last else torch.preserve_format
-        self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub lacks it
+        self.model = model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack it
         self.loss = loss
         self.epoch = 0
         self._data, self._augmentation, self._layout = data, augmentation, layout
