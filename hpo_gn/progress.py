@@ -42,7 +42,7 @@ class SearchProgress:
             disable=not console.is_terminal,
         )
         self._began, self._at_first = time.monotonic(), ledger.account().spent
-        self._printed = -1
+        self._printed = -1, ""
         self._task = self._live.add_task(title, total=None, epochs="", trials="", left="")
 
     def __enter__(self) -> Self:
@@ -53,10 +53,10 @@ class SearchProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.update()
+        self.update(final=True)
         self._live.stop()
 
-    def update(self) -> None:
+    def update(self, *, final: bool = False) -> None:
         """Show the study and the account as they are now."""
         account = self._ledger.account()
         total = self._planned or account.limit
@@ -71,9 +71,15 @@ class SearchProgress:
             trials=trials,
             left=self._time_left(account.spent, total),
         )
-        if not self._console.is_terminal and self._ended() != self._printed:
-            self._printed = self._ended()
-            self._console.print(f"{self._title}: {epochs}; {trials}", highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._print(f"{self._title}: {epochs}; {trials}", final=final)
+
+    def _print(self, line: str, *, final: bool) -> None:
+        """A line for each trial that has ended, and the last word."""
+        ended = self._ended()
+        if ended != self._printed[0] or (final and line != self._printed[1]):
+            self._printed = ended, line
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def _ended(self) -> int:
         return sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
