@@ -39,14 +39,12 @@ class Rules:
         distributions: the space.
         epochs: a trial's epochs, where the sampler does not assign them.
         round_size: trials a round.
-        gpus: what one epoch costs.
         from_scratch: a promoted configuration is trained, and charged, from its first epoch.
     """
 
     distributions: dict[str, BaseDistribution]
     epochs: int
     round_size: int
-    gpus: int = 1
     from_scratch: bool = False
 
 
@@ -66,6 +64,7 @@ class Rounds:
         ledger: the study's.
         rules: how rounds are proposed; None for a study whose trials are all there.
         remaining: epochs that a trial has still to run, given what checkpoints there are.
+        gpus: what one epoch costs.
     """
 
     def __init__(
@@ -74,8 +73,10 @@ class Rounds:
         ledger: Ledger,
         rules: Rules | None,
         remaining: Callable[[FrozenTrial], int],
+        gpus: int = 1,
     ) -> None:
         self.study, self.ledger, self.rules, self._remaining = study, ledger, rules, remaining
+        self._gpus = gpus
 
     def claim(self) -> Claim | None:
         """A trial to run, with its hold; None if every one is taken, finished, or beyond the budget."""
@@ -104,10 +105,9 @@ class Rounds:
         return deaths >= _MOST_DEATHS
 
     def _hold(self, trial: FrozenTrial) -> Hold | None:
-        gpus = self.rules.gpus if self.rules else 1
         try:
             # A trial that only lacks its verdict still needs a hold, so that one worker alone gives it.
-            return self.ledger.hold(trial, epochs=max(1, self._remaining(trial)), gpus=gpus)
+            return self.ledger.hold(trial, epochs=max(1, self._remaining(trial)), gpus=self._gpus)
         except (AlreadyHeldError, BudgetExhaustedError):
             return None
 
@@ -186,13 +186,13 @@ class Rounds:
     def _fits(self, left: int, rules: Rules) -> bool:
         # A sampler that promotes may want to keep epochs for what it has begun.
         fits = getattr(self.study.sampler, "fits", None)
-        return fits is None or bool(fits(self.study, left // rules.gpus, from_scratch=rules.from_scratch))
+        return fits is None or bool(fits(self.study, left // self._gpus, from_scratch=rules.from_scratch))
 
     def _cost(self, assignment: Assignment, rules: Rules) -> int:
         done = 0
         if assignment.continues is not None and not rules.from_scratch:
             done = epochs_of(self.study.get_trials(deepcopy=False)[assignment.continues], rules.epochs)
-        return (assignment.epochs - done) * rules.gpus
+        return (assignment.epochs - done) * self._gpus
 
     def _starved(self) -> list[tuple[FrozenTrial, str]]:
         """Trials that the budget can never finish, since nothing is held any more that could come back, and
@@ -201,8 +201,8 @@ class Rounds:
         running = self._running()
         if not running or self.ledger.open_holds():
             return []
-        left, gpus = self.ledger.account().left, self.rules.gpus if self.rules else 1
-        needs = [(trial, max(1, self._remaining(trial)) * gpus) for trial in running]
+        left = self.ledger.account().left
+        needs = [(trial, max(1, self._remaining(trial)) * self._gpus) for trial in running]
         return [
             (trial, f"the budget has {left} GPU×epochs left, and the trial still needs {need}")
             for trial, need in needs

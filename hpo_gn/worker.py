@@ -94,7 +94,7 @@ class Worker:
             pruner=optuna.pruners.NopPruner(),
         )
         lane = _Lane(self, running, Checkpoints(self.place.checkpoints), interrupted)
-        rounds = Rounds(proposing, ledger, self._rules(), lane.remaining)
+        rounds = Rounds(proposing, ledger, self._rules(), lane.remaining, self.experiment.gpus)
         while not interrupted():
             if claim := rounds.claim():
                 lane.run(claim, rounds)
@@ -109,7 +109,6 @@ class Worker:
             experiment.distributions,
             experiment.epochs,
             experiment.round_size,
-            experiment.gpus,
             experiment.from_scratch,
         )
 

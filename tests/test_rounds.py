@@ -25,9 +25,9 @@ class Queue:
         )
         self.ledger = Ledger(url, "s", limit=limit, owner=owner)
         self.remaining = {}
-        rules = Rules(SPACE, epochs=4, round_size=round_size, gpus=gpus)
+        rules = Rules(SPACE, epochs=4, round_size=round_size)
         self.rounds = Rounds(
-            self.study, self.ledger, rules, lambda trial: self.remaining.get(trial.number, 4)
+            self.study, self.ledger, rules, lambda trial: self.remaining.get(trial.number, 4), gpus
         )
 
     def run(self, claim):

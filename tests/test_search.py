@@ -146,6 +146,11 @@ def test_a_trial_that_cannot_finish_does_not_start(tmp_path):
     assert account_of(tmp_path).spent == 6
 
 
+def test_gpus_multiply_what_search_and_retraining_cost(tmp_path):
+    result = run(tmp_path, budget=9, epochs=1, gpus=2, seeds=1)
+    assert (result.search.spent, result.retraining.spent) == (8, 4)
+
+
 def test_retraining_can_be_held_back_from_the_budget(tmp_path):
     result = run(tmp_path, budget=12, seeds=2, include_retraining=True)
     assert (result.search.spent, result.retraining.spent) == (4, 8)
