@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from hpo_gn.data import full_splits, open_data
 from hpo_gn.errors import DataError
-from hpo_gn.measures import AGN, Accuracy, MeanLoss, evaluate
+from hpo_gn.measures import AGN, Accuracy, MeanLoss, measure
 from hpo_gn.models import build_model
 
 BAR = 1.05
@@ -61,7 +61,7 @@ def evaluate_loss(model: nn.Module, batches: Batches) -> float:
 
 def evaluate_all(model: nn.Module, batches: Batches) -> float:
     """The pass under test; returns its training loss."""
-    row = evaluate(model, {"train": batches}, [AGN(), MeanLoss("train"), Accuracy("train")])
+    row = measure(model, {"train": batches}, [AGN(), MeanLoss("train"), Accuracy("train")])
     return row["train_loss"]
 
 

@@ -6,6 +6,7 @@ HpoGnError                  everything below, and nothing else
 ├── SpaceError              a search space that cannot be used; also a ValueError
 ├── DataError               data that are missing, damaged, or not the study's
 ├── ModelError              a model that a measure or a checkpoint does not fit
+│   └── NonFiniteError          NaN or infinity where a measure cannot give a number
 ├── CheckpointError         a checkpoint that is damaged or of another model
 ├── StorageError            a storage that cannot be opened
 ├── StudyError              a study that was made with other settings
@@ -64,6 +65,10 @@ class DataError(HpoGnError):
 
 class ModelError(HpoGnError):
     """A model that a measure or a training cannot be applied to."""
+
+
+class NonFiniteError(ModelError):
+    """NaN or infinity in a model, where a measure cannot give a number: the training diverged."""
 
 
 class CheckpointError(HpoGnError):

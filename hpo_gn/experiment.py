@@ -15,7 +15,7 @@ from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
 from hpo_gn.errors import ArgumentError, ModelError
-from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, cross_entropy, evaluate
+from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, cross_entropy, measure
 from hpo_gn.models import build_model
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import import_object, load
@@ -227,7 +227,7 @@ def make_objective(name: str, **settings: Any) -> Objective:
 def _has_agn(training: Training, splits: Splits) -> bool:
     loss = getattr(training, "loss", cross_entropy)
     try:
-        evaluate(training.model, {"train": [splits.train.batch(slice(2))]}, [AGN()], loss=loss)
+        measure(training.model, {"train": [splits.train.batch(slice(2))]}, [AGN()], loss=loss)
     except ModelError:
         return False
     return True

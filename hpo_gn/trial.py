@@ -14,7 +14,7 @@ from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoint, Checkpoints
 from hpo_gn.errors import CheckpointError
 from hpo_gn.history import History, write_row
-from hpo_gn.measures import Batches, Measure, Split, cross_entropy, evaluate
+from hpo_gn.measures import Batches, Measure, Row, Split, cross_entropy, measure
 from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
@@ -131,13 +131,13 @@ class TrialRun:
                 ) from None
         return training
 
-    def _epoch(self, training: Training, hold: Hold, epoch: int) -> dict[str, float]:
+    def _epoch(self, training: Training, hold: Hold, epoch: int) -> Row:
         hold.charge(epoch)
         began = _clock()
         training.run_epoch()
         trained = _clock()
         loss = getattr(training, "loss", cross_entropy)
-        row = evaluate(training.model, self.splits, self.measures(training, epoch), loss=loss)
+        row = measure(training.model, self.splits, self.measures(training, epoch), loss=loss)
         hold.record(epoch, training_s=trained - began, measuring_s=_clock() - trained)
         return row
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
 
 from hpo_gn.measures.batch import Batch
-from hpo_gn.measures.mean import Mean
+from hpo_gn.measures.mean import Estimate
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,16 @@ class AGN:
     Args:
         linear_layer: the layer's name in `model.named_modules()`; None for the last `nn.Linear` in that
             order.
+        samples: measure a random subset of that many samples, an unbiased estimate; its `agn_standard_error`
+            is a second column. None for all.
+        seed: of the draw, the same each time.
     """
 
     linear_layer: str | None = None
+    samples: int | None = None
+    seed: int = 0
     split: Literal["train"] = field(default="train", init=False)
-    _mean: Mean = field(default_factory=Mean, init=False, repr=False, compare=False)
+    _mean: Estimate = field(default_factory=partial(Estimate, "agn"), init=False, repr=False, compare=False)
 
     def update(self, batch: Batch) -> None:
         """Take in one batch."""
@@ -35,8 +41,8 @@ class AGN:
         squared_deltas = batch.squared_delta_norms
         # The norm reads h once, where a square would write all of it first.
         norms = torch.linalg.vector_norm(batch.features, dim=1, dtype=squared_deltas.dtype)
-        self._mean.add(squared_deltas * (norms.square() + int(batch.bias)))
+        self._mean.add(squared_deltas * (norms.square() + int(batch.bias)), batch.population)
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""
-        return {"agn": self._mean.take()}
+        return self._mean.take()

@@ -56,8 +56,9 @@ class Seen:
 class Watch:
     """Catches one linear layer's input and output in each forward pass.
 
-    From the layer's output on, gradients are recorded: δ then costs a backward pass through what follows the
-    layer, usually nothing but the loss, while the network before it runs without gradients.
+    Where gradients are not recorded, they are from the layer's output on: δ then costs a backward pass
+    through what follows the layer, usually nothing but the loss, while the network before it runs without
+    gradients.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -68,8 +69,10 @@ class Watch:
         self, layer: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Tensor:
         (features,) = (*args, *kwargs.values())
-        torch.set_grad_enabled(True)  # the evaluation pass turns it off again
-        outputs = output.detach().requires_grad_()
+        outputs = output
+        if not torch.is_grad_enabled():
+            torch.set_grad_enabled(True)  # the evaluation pass turns it off again
+            outputs = output.detach().requires_grad_()
         # A copy, since autograd lets nobody change a leaf in place, and models do.
         passed = outputs.clone()
         self._calls.append(Seen(features.detach(), outputs, passed, layer.bias is not None))

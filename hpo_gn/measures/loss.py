@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from hpo_gn.measures.batch import Batch, Split
 from hpo_gn.measures.mean import Mean
-from hpo_gn.measures.measure import PREFIX
+from hpo_gn.measures.contract import PREFIX
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Mean:
-    """A streamed mean, summed in float64 on the device the batches are on."""
+    """A streamed mean, in float64 on the device the batches are on."""
 
     def __init__(self) -> None:
         self._sum: Tensor | None = None
@@ -24,3 +24,42 @@ class Mean:
         total, count = self._sum, self._count
         self._sum, self._count = None, 0
         return total.item() / count if total is not None and count else math.nan
+
+
+class Estimate:
+    """The mean over a split, from all of its samples or from a random subset drawn without replacement.
+
+    Args:
+        name: of the column.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: list[Tensor] = []
+        self._mean = Mean()
+        self._population = math.inf
+
+    def add(self, values: Tensor, population: float) -> None:
+        """Take in values [B].
+
+        Args:
+            values: one a sample.
+            population: the split's number of samples N if these are of a subset, else inf.
+        """
+        self._mean.add(values)
+        self._population = population
+        if math.isfinite(population):
+            self._values.append(values.double())
+
+    def take(self) -> dict[str, float]:
+        """The column, and of a subset of n samples its `_standard_error` s/√n · √(1 − n/N), NaN for one
+        sample of more; starts anew.
+        """
+        columns = {self._name: self._mean.take()}
+        if self._values:
+            values = torch.cat(self._values)
+            variance = values.var().item() / len(values) if len(values) > 1 else math.nan
+            left_out = 1 - len(values) / self._population
+            columns[f"{self._name}_standard_error"] = math.sqrt(variance * left_out) if left_out else 0.0
+        self._values, self._population = [], math.inf
+        return columns

@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.nn.functional import one_hot
 
 from hpo_gn.data import Split
-from hpo_gn.measures import AGN, Batch, cross_entropy, evaluate
+from hpo_gn.measures import AGN, Batch, cross_entropy, measure
 from hpo_gn.measures.last_linear import find_linear
 from hpo_gn.registry import load
 from hpo_gn.training import SupervisedTraining
@@ -36,8 +36,8 @@ LOSSES = {
 }
 
 
-def measure(model, batches, loss=cross_entropy, layer=None) -> float:
-    return evaluate(model, {"train": batches}, [AGN(layer)], loss=loss)["agn"]
+def agn_of(model, batches, loss=cross_entropy, layer=None) -> float:
+    return measure(model, {"train": batches}, [AGN(layer)], loss=loss)["agn"]
 
 
 def network(name: str, trained: bool) -> tuple[nn.Module, Tensor, Tensor]:
@@ -61,7 +61,7 @@ def test_it_equals_a_loop_of_autograd_over_single_samples(name, trained, agn_twi
     model, inputs, targets = network(name, trained)
     expected = agn_twin(model, find_linear(model), inputs, targets, cross_entropy)
     batches = list(zip(inputs.split(7), targets.split(7), strict=True))
-    assert measure(model, batches) == pytest.approx(expected, rel=1e-10, abs=0)
+    assert agn_of(model, batches) == pytest.approx(expected, rel=1e-10, abs=0)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -69,7 +69,7 @@ def test_it_equals_a_loop_of_autograd_over_single_samples(name, trained, agn_twi
 def test_it_holds_for_any_loss_of_one_samples_own_logits(loss, bias, head, samples, agn_twin):
     model = head(bias=bias).eval()
     expected = agn_twin(model, model.head, *samples, loss)
-    assert measure(model, [samples], loss) == pytest.approx(expected, rel=1e-10, abs=0)
+    assert agn_of(model, [samples], loss) == pytest.approx(expected, rel=1e-10, abs=0)
 
 
 class Temperature(nn.Module):
@@ -97,14 +97,14 @@ class TemperatureInPlace(nn.Module):
 def test_it_is_the_linear_layers_whatever_comes_after(after, loss, head, samples, agn_twin):
     model = head(after).eval()
     expected = agn_twin(model, model.head, *samples, loss)
-    assert measure(model, [samples], loss) == pytest.approx(expected, rel=1e-10, abs=0)
+    assert agn_of(model, [samples], loss) == pytest.approx(expected, rel=1e-10, abs=0)
 
 
 def test_a_named_layer_is_read_instead_of_the_last(head, samples, agn_twin):
     model = head().eval()
     expected = agn_twin(model, model.body[0], *samples, cross_entropy)
-    assert measure(model, [samples], layer="body.0") == pytest.approx(expected, rel=1e-10, abs=0)
-    assert measure(model, [samples]) != pytest.approx(expected, rel=0.01)
+    assert agn_of(model, [samples], layer="body.0") == pytest.approx(expected, rel=1e-10, abs=0)
+    assert agn_of(model, [samples]) != pytest.approx(expected, rel=0.01)
 
 
 class Keyword(nn.Module):
@@ -119,7 +119,7 @@ class Keyword(nn.Module):
 
 def test_the_layer_may_be_called_with_its_input_by_name(head, samples):
     model = head().eval()
-    assert measure(Keyword(model), [samples]) == measure(model, [samples])
+    assert agn_of(Keyword(model), [samples]) == agn_of(model, [samples])
 
 
 def fitted(gap: float, dtype: torch.dtype) -> tuple[nn.Module, Tensor, Tensor]:
@@ -145,34 +145,34 @@ def test_well_fitted_samples_keep_their_digits_in_float32(gap):
     single, double = fitted(gap, torch.float32), fitted(gap, torch.float64)
     # The same float32 inputs in both: what is compared is the arithmetic alone.
     double = (double[0], single[1].double(), single[2])
-    expected = measure(double[0], [double[1:]])
-    assert measure(single[0], [single[1:]]) == pytest.approx(expected, rel=1e-5, abs=0)
+    expected = agn_of(double[0], [double[1:]])
+    assert agn_of(single[0], [single[1:]]) == pytest.approx(expected, rel=1e-5, abs=0)
     assert expected > 0
 
 
 def test_the_bound_on_well_fitted_samples_can_be_missed():
     for gap in (10, 15, 20, 30):
         single, double = fitted(gap, torch.float32), fitted(gap, torch.float64)
-        expected = measure(double[0], [(single[1].double(), single[2])])
+        expected = agn_of(double[0], [(single[1].double(), single[2])])
         assert naive(*single) != pytest.approx(expected, rel=1e-5, abs=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_models_are_measured_in_float32(dtype):
     model, inputs, targets = fitted(5, dtype)
-    expected = measure(model.double(), [(inputs.double(), targets)])
+    expected = agn_of(model.double(), [(inputs.double(), targets)])
     model, inputs, targets = fitted(5, dtype)
-    assert measure(model, [(inputs, targets)]) == pytest.approx(expected, rel=0.05)
+    assert agn_of(model, [(inputs, targets)]) == pytest.approx(expected, rel=0.05)
 
 
 def test_it_is_a_value_named_by_its_layer():
     assert AGN() == AGN()
     assert AGN("head") != AGN()
     assert hash(AGN("head")) == hash(AGN("head"))
-    assert repr(AGN("head")) == "AGN(linear_layer='head', split='train')"
+    assert repr(AGN("head")) == "AGN(linear_layer='head', samples=None, seed=0, split='train')"
 
 
 def test_it_refuses_a_batch_of_a_pass_that_watches_no_layer(samples):
     inputs, targets = samples
     with pytest.raises(ValueError, match="AGN needs a pass that watches the last linear layer"):
-        AGN().update(Batch(inputs, targets, inputs, cross_entropy(inputs, targets)))
+        AGN().update(Batch(nn.Identity(), inputs, targets, inputs, cross_entropy(inputs, targets)))

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from hpo_gn.errors import ModelError
-from hpo_gn.measures import AGN, Batch, cross_entropy, evaluate
+from hpo_gn.measures import AGN, Batch, cross_entropy, measure
 
 
 def test_cross_entropy_is_one_number_a_sample():
@@ -27,7 +27,7 @@ def test_a_measure_gets_tensors_without_gradients(watched, head, samples):
             return {}
 
     model = head()
-    evaluate(model, {"train": [samples]}, [Look()])
+    measure(model, {"train": [samples]}, [Look()])
     ((batch, recording),) = seen
     assert not recording
     assert not batch.logits.requires_grad
@@ -46,7 +46,7 @@ def test_a_measure_gets_tensors_without_gradients(watched, head, samples):
 
 def test_squared_delta_norms_need_a_watched_layer(samples):
     inputs, targets = samples
-    batch = Batch(inputs, targets, inputs, cross_entropy(inputs, targets))
+    batch = Batch(nn.Identity(), inputs, targets, inputs, cross_entropy(inputs, targets))
     with pytest.raises(
         ValueError, match="squared_delta_norms needs a pass that watches the last linear layer"
     ):
@@ -70,5 +70,5 @@ class Constant(nn.Module):
 @pytest.mark.parametrize("after", [Detached(), Constant()], ids=["no gradient", "another's gradient"])
 def test_a_layer_that_the_loss_does_not_depend_on_is_refused(after, head, samples):
     with pytest.raises(ModelError) as error:
-        evaluate(head(after), {"train": [samples]}, [AGN()])
+        measure(head(after), {"train": [samples]}, [AGN()])
     assert str(error.value) == "the loss does not depend on the watched linear layer's output"

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_gn.errors import ModelError, UnknownNameError
-from hpo_gn.measures import AGN, evaluate
+from hpo_gn.measures import AGN, measure
 from hpo_gn.measures.last_linear import find_linear
 
 
@@ -25,13 +25,13 @@ def test_the_last_linear_layer_is_found_in_the_order_of_named_modules(head):
 )
 def test_a_name_of_no_linear_layer_is_refused(name, error, message, head, samples):
     with pytest.raises(error) as raised:
-        evaluate(head(), {"train": [samples]}, [AGN(name)])
+        measure(head(), {"train": [samples]}, [AGN(name)])
     assert str(raised.value) == message
 
 
 def test_a_model_without_a_linear_layer_is_refused(samples):
     with pytest.raises(ModelError) as raised:
-        evaluate(nn.Sequential(nn.ReLU()), {"train": [samples]}, [AGN()])
+        measure(nn.Sequential(nn.ReLU()), {"train": [samples]}, [AGN()])
     assert str(raised.value) == "Sequential has no nn.Linear layer, which AGN is read from"
 
 
@@ -52,7 +52,7 @@ class Calls(nn.Module):
 @pytest.mark.parametrize("times", [0, 2])
 def test_a_layer_that_does_not_run_exactly_once_is_refused(times, samples):
     with pytest.raises(ModelError) as raised:
-        evaluate(Calls(times), {"train": [samples]}, [AGN()])
+        measure(Calls(times), {"train": [samples]}, [AGN()])
     assert str(raised.value) == (
         f"the watched linear layer must run once in a forward pass, and ran {times} times"
     )
@@ -71,7 +71,7 @@ class Positions(nn.Module):
 
 def test_a_layer_that_gets_more_than_one_vector_a_sample_is_refused(samples):
     with pytest.raises(ModelError) as raised:
-        evaluate(Positions(), {"train": [samples]}, [AGN()])
+        measure(Positions(), {"train": [samples]}, [AGN()])
     assert str(raised.value) == (
         "the watched linear layer must get one vector a sample [B, d], got [13, 5, 4]"
     )
@@ -79,5 +79,5 @@ def test_a_layer_that_gets_more_than_one_vector_a_sample_is_refused(samples):
 
 def test_two_layers_in_one_pass_are_refused(head, samples):
     with pytest.raises(ModelError) as raised:
-        evaluate(head(), {"train": [samples]}, [AGN("head"), AGN("body.0")])
+        measure(head(), {"train": [samples]}, [AGN("head"), AGN("body.0")])
     assert str(raised.value) == "one linear layer can be watched in a pass, got body.0, head"

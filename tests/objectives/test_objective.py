@@ -12,7 +12,7 @@ from hpo_gn.data import open_data, search_splits
 from hpo_gn.errors import StudyError
 from hpo_gn.experiment import RECORDED
 from hpo_gn.history import History, write_row
-from hpo_gn.measures import Measure, evaluate
+from hpo_gn.measures import Measure, measure
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import load, names
 
@@ -64,7 +64,7 @@ def train_and_report(trial: optuna.Trial, objective: Objective) -> float:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(inputs), targets).backward()
         optimizer.step()
-        measured = evaluate(
+        measured = measure(
             model,
             {"train": splits.train.batches(100), "validation": splits.validation.batches(100)},
             [*objective.measures, *RECORDED],

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hpo_gn.errors import DataError, ModelError
-from hpo_gn.measures import AGN, Accuracy, Batch, MeanLoss, cross_entropy, evaluate
+from hpo_gn.measures import AGN, Accuracy, Batch, MeanLoss, cross_entropy, measure
 
 ALL = (
     AGN(),
@@ -42,19 +42,19 @@ def in_batches(samples: tuple[Tensor, Tensor], size: int) -> list[tuple[Tensor, 
 def test_each_split_that_is_needed_is_walked_once(count, head, samples):
     model = Counting(head())
     batches = in_batches(samples, 4)
-    evaluate(model, {"train": batches, "validation": batches, "test": batches}, ALL[:count])
+    measure(model, {"train": batches, "validation": batches, "test": batches}, ALL[:count])
     assert model.calls == (4 if count <= 3 else 8)
 
 
 def test_no_measures_need_no_pass(head, samples):
     model = Counting(head())
-    assert evaluate(model, {"train": [samples]}, []) == {}
+    assert measure(model, {"train": [samples]}, []) == {}
     assert model.calls == 0
 
 
 def test_the_result_does_not_depend_on_the_batch_size(head, samples):
     rows = [
-        evaluate(head(), {"train": in_batches(samples, size), "validation": in_batches(samples, size)}, ALL)
+        measure(head(), {"train": in_batches(samples, size), "validation": in_batches(samples, size)}, ALL)
         for size in (13, 1, 2, 5, 12)
     ]
     for row in rows[1:]:
@@ -64,8 +64,8 @@ def test_the_result_does_not_depend_on_the_batch_size(head, samples):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_data_loader_gives_batches(workers, head, samples):
     loader = DataLoader(TensorDataset(*samples), batch_size=4, shuffle=True, num_workers=workers)
-    expected = evaluate(head(), {"train": [samples]}, ALL[:3])
-    assert evaluate(head(), {"train": loader}, ALL[:3]) == pytest.approx(expected, rel=1e-12, abs=0)
+    expected = measure(head(), {"train": [samples]}, ALL[:3])
+    assert measure(head(), {"train": loader}, ALL[:3]) == pytest.approx(expected, rel=1e-12, abs=0)
 
 
 class LogitRange:
@@ -88,7 +88,7 @@ class LogitRange:
 
 def test_a_third_partys_measure_shares_the_pass_and_gives_plain_floats(head, samples):
     model = Counting(head())
-    row = evaluate(model, {"validation": in_batches(samples, 7)}, [LogitRange(), MeanLoss("validation")])
+    row = measure(model, {"validation": in_batches(samples, 7)}, [LogitRange(), MeanLoss("validation")])
     assert model.calls == 2
     assert row.keys() == {"highest", "one", "val_loss"}
     assert row["highest"] == pytest.approx(head().eval()(samples[0]).max().item(), rel=1e-6)
@@ -106,7 +106,7 @@ class Same(LogitRange):
 
 def test_equal_measures_are_computed_once(head, samples):
     first, second = Same(), Same()
-    evaluate(head(), {"validation": in_batches(samples, 7)}, [first, second])
+    measure(head(), {"validation": in_batches(samples, 7)}, [first, second])
     assert (first.updates, second.updates) == (2, 0)
 
 
@@ -176,25 +176,25 @@ def condition(model: nn.Module) -> tuple[object, ...]:
 
 
 def well(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
-    evaluate(model, {"train": batches, "validation": batches}, ALL)
+    measure(model, {"train": batches, "validation": batches}, ALL)
 
 
 def model_raises(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
     failing = Failing(model)
     failing.training = model.training
     with pytest.raises(FloatingPointError, match="the model's own"):
-        evaluate(failing, {"train": batches}, ALL[:3])
+        measure(failing, {"train": batches}, ALL[:3])
 
 
 def measure_raises(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
     for where in ("update", "compute"):
         with pytest.raises(FloatingPointError, match="the measure's own"):
-            evaluate(model, {"train": batches, "validation": batches}, [*ALL, Raising(where)])
+            measure(model, {"train": batches, "validation": batches}, [*ALL, Raising(where)])
 
 
 def loss_raises(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
     with pytest.raises(ZeroDivisionError):
-        evaluate(model, {"train": batches}, ALL[:3], loss=lambda logits, targets: logits / (1 // 0))
+        measure(model, {"train": batches}, ALL[:3], loss=lambda logits, targets: logits / (1 // 0))
 
 
 def data_raise(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
@@ -203,7 +203,7 @@ def data_raise(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
         raise OSError("damaged")
 
     with pytest.raises(OSError, match="damaged"):
-        evaluate(model, {"train": damaged()}, ALL[:3])
+        measure(model, {"train": damaged()}, ALL[:3])
 
 
 @pytest.mark.parametrize("recording", [True, False], ids=["gradients on", "gradients off"])
@@ -243,15 +243,15 @@ def test_the_check_of_everything_sees_each_change(head, samples):
 def test_a_pass_that_failed_leaves_nothing_in_the_measures(use, head, samples):
     batches = in_batches(samples, 5)
     fresh = [AGN(), *(type(measure)(measure.split) for measure in ALL[1:])]
-    expected = evaluate(head(), {"train": batches, "validation": batches}, fresh)
+    expected = measure(head(), {"train": batches, "validation": batches}, fresh)
     use(head(), batches)
-    assert evaluate(head(), {"train": batches, "validation": batches}, ALL) == expected
+    assert measure(head(), {"train": batches, "validation": batches}, ALL) == expected
 
 
 def test_dropout_is_off_and_batch_norm_uses_its_statistics(head, samples):
     model = head().train()
     expected = cross_entropy(head().eval()(samples[0]), samples[1]).mean().item()
-    assert evaluate(model, {"train": [samples]}, [MeanLoss("train")])["train_loss"] == pytest.approx(expected)
+    assert measure(model, {"train": [samples]}, [MeanLoss("train")])["train_loss"] == pytest.approx(expected)
     in_training = cross_entropy(model(samples[0]), samples[1]).mean().item()
     assert in_training != pytest.approx(expected, rel=0.01)
 
@@ -285,14 +285,14 @@ def per_class(logits: Tensor, targets: Tensor) -> Tensor:
 )
 def test_what_cannot_be_evaluated_is_refused(splits, loss, error, message, head, samples):
     with pytest.raises(error) as raised:
-        evaluate(head(), {split: [samples] for split in splits}, ALL, loss=loss)
+        measure(head(), {split: [samples] for split in splits}, ALL, loss=loss)
     assert str(raised.value) == message
 
 
 def test_a_missing_split_is_found_before_any_pass(head, samples):
     model = Counting(head())
     with pytest.raises(DataError):
-        evaluate(model, {"train": [samples]}, ALL)
+        measure(model, {"train": [samples]}, ALL)
     assert model.calls == 0
 
 
@@ -302,13 +302,13 @@ def test_an_empty_split_is_refused(split, rows, head, samples):
     batches = [] if rows is None else [(samples[0][:0], samples[1][:0])]
     splits = {"train": [samples], "validation": [samples], split: batches}
     with pytest.raises(DataError) as raised:
-        evaluate(head(), splits, ALL)
+        measure(head(), splits, ALL)
     assert str(raised.value) == f"the {split} split is empty"
 
 
 def test_a_diverged_model_gives_a_row_and_no_error(head, samples):
     model = head()
     nn.init.constant_(model.head.weight, torch.nan)
-    row = evaluate(model, {"train": [samples]}, ALL[:3])
+    row = measure(model, {"train": [samples]}, ALL[:3])
     assert np.isnan(row["agn"])
     assert np.isnan(row["train_loss"])

@@ -1,0 +1,41 @@
+"""Leaving a model and the process as they were found."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters are; the CPU for a model without any."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def modes_as_found(model: nn.Module) -> Iterator[None]:
+    """Outside, each module is in training or evaluation mode as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients inside; outside, each module's mode and the global random states are
+    as before.
+    """
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    python, numpy = random.getstate(), np.random.get_state()
+    with modes_as_found(model), torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
