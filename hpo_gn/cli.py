@@ -59,6 +59,13 @@ def search(
     normalized: Annotated[
         bool | None, typer.Option("--normalized", help="Divide AGN by the epochs so far.")
     ] = None,
+    agn: Annotated[
+        str | None,
+        typer.Option(
+            help="How agn-train and agn-val read AGN: exact; sampled, from 1,000 random samples; "
+            "or online, gathered in training. By default exact."
+        ),
+    ] = None,
     searcher: Annotated[str, typer.Option(help=f"{_names('searcher')}; or module:class.")] = "cma-es",
     budget: Annotated[int, typer.Option(help="GPU×epochs that the search may spend.")] = 256,
     epochs: Annotated[int, typer.Option(help="Epochs of a trial; with bohb, the most.")] = 8,
@@ -125,7 +132,7 @@ def search(
             model=model if training else model or "mlp",
             training=training,
             space=load_space(space) if space else paper_space(),
-            objective=make_objective(objective, alpha=alpha, normalized=normalized),
+            objective=make_objective(objective, alpha=alpha, normalized=normalized, estimate=agn),
             searcher=searcher,
             epochs=epochs,
             min_epochs=min_epochs,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +15,14 @@ from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
 from hpo_gn.errors import ArgumentError, ModelError
-from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, cross_entropy, measure
+from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, OnlineAGN, cross_entropy, measure
 from hpo_gn.models import build_model
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import import_object, load
 from hpo_gn.space import initial_settings, to_distributions
 from hpo_gn.training import Training, TrainingFactory, check_space, supervised
 
-RECORDED: tuple[Measure, ...] = (
+RECORDED: tuple[MeanLoss | Accuracy | AGN, ...] = (
     MeanLoss("train"),
     Accuracy("train"),
     AGN(),
@@ -169,12 +169,21 @@ class Experiment:
         return supervised(build, mixed_precision=self.mixed_precision, channels_last=self.channels_last)
 
     def measures(self, training: Training, splits: Splits) -> list[Measure]:
-        """The objective's measures and those always recorded, AGN only from a model that it can be read
-        off.
+        """The objective's measures and those always recorded, AGN only from a model that it can be read off.
+
+        An objective that estimates AGN is there to save the pass over the training split, so what is recorded
+        of that split is estimated from the same samples.
         """
         wanted = list(self.objective.measures)
-        without_agn = any(isinstance(measure, AGN) for measure in wanted) or not _has_agn(training, splits)
-        return wanted + [measure for measure in RECORDED if not (without_agn and isinstance(measure, AGN))]
+        without_agn = any(isinstance(each, AGN | OnlineAGN) for each in wanted) or not _has_agn(
+            training, splits
+        )
+        samples = getattr(self.objective, "samples", None)
+        return wanted + [
+            replace(each, samples=samples) if each.split == "train" else each
+            for each in RECORDED
+            if not (without_agn and isinstance(each, AGN))
+        ]
 
     def identity(self) -> dict[str, Any]:
         """What makes two searches the same, as JSON: a study is continued only by the experiment that began

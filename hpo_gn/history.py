@@ -1,26 +1,30 @@
 """History: a trial's measures, one row an epoch, and its place on an Optuna trial."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import Self
 
 import optuna
 
 from hpo_gn.errors import StudyError
+from hpo_gn.measures.cost import Cost
+from hpo_gn.measures.row import Row
 
 _PREFIX = "hpo_gn:epoch:"
-
-Row = Mapping[str, float]
+_COSTS = "hpo_gn:costs:"
 
 
 class History:
-    """A trial's measures: row τ − 1 holds the columns measured at the end of epoch τ.
+    """A trial's measures: row τ − 1 holds the columns measured at the end of epoch τ, and what they cost.
+
+    Two histories with the same columns are equal, whatever they cost.
 
     Args:
         rows: the rows of epochs 1, 2, ….
     """
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self.rows: tuple[Row, ...] = tuple(dict(row) for row in rows)
+    def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
+        self.rows: tuple[Row, ...] = tuple(Row(row, getattr(row, "costs", None)) for row in rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,7 +62,7 @@ class History:
             raise StudyError(f"the history has no {name!r} at epoch {epoch}; it has: {has}")
         return row[name]
 
-    def with_row(self, row: Row) -> "History":
+    def with_row(self, row: Mapping[str, float]) -> "History":
         """This history and one more epoch."""
         return History((*self.rows, row))
 
@@ -72,13 +76,17 @@ class History:
         attributes = trial.user_attrs
         rows: list[Row] = []
         while (key := f"{_PREFIX}{len(rows) + 1}") in attributes:
-            rows.append(attributes[key])
+            costs = attributes.get(f"{_COSTS}{len(rows) + 1}", {})
+            rows.append(Row(attributes[key], {name: Cost(*numbers) for name, numbers in costs.items()}))
         return cls(rows)
 
 
-def write_row(trial: optuna.Trial, epoch: int, row: Row) -> None:
-    """Put one epoch's row on a trial, in a user attribute of its own, so that writing costs the same at any
-    epoch.
+def write_row(trial: optuna.Trial, epoch: int, row: Mapping[str, float]) -> None:
+    """Put one epoch's row on a trial, and beside it what it cost where it is a `Row`.
+
+    Each is a user attribute of its own, so that writing costs the same at any epoch.
     """
     # A measure's numpy numbers would not survive the storage's JSON.
     trial.set_user_attr(f"{_PREFIX}{epoch}", {name: float(value) for name, value in row.items()})
+    if costs := getattr(row, "costs", None):
+        trial.set_user_attr(f"{_COSTS}{epoch}", {name: astuple(cost) for name, cost in costs.items()})

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoint, Checkpoints
-from hpo_gn.errors import CheckpointError
+from hpo_gn.errors import CheckpointError, NonFiniteError
 from hpo_gn.history import History, write_row
-from hpo_gn.measures import Batches, Measure, Row, Split, cross_entropy, measure
+from hpo_gn.measures import Batches, Measure, Row, Split, cross_entropy, measure, read_in_training
 from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
@@ -98,7 +98,10 @@ class TrialRun:
         for epoch, row in enumerate(history.rows, 1):
             write_row(trial, epoch, row)
         for epoch in range(start.epoch + 1, epochs + 1):
-            row = self._epoch(training, hold, epoch)
+            try:
+                row = self._epoch(training, hold, epoch)
+            except NonFiniteError as error:
+                return Outcome(TrialState.FAIL, reason=f"diverged at epoch {epoch}: {error}")
             history = history.with_row(row)
             write_row(trial, epoch, row)
             if outcome := self._judge(trial, history):
@@ -133,11 +136,13 @@ class TrialRun:
 
     def _epoch(self, training: Training, hold: Hold, epoch: int) -> Row:
         hold.charge(epoch)
+        measures = self.measures(training, epoch)
         began = _clock()
-        training.run_epoch()
+        with read_in_training(training.model, measures):
+            training.run_epoch()
         trained = _clock()
         loss = getattr(training, "loss", cross_entropy)
-        row = measure(training.model, self.splits, self.measures(training, epoch), loss=loss)
+        row = measure(training.model, self.splits, measures, loss=loss)
         hold.record(epoch, training_s=trained - began, measuring_s=_clock() - trained)
         return row
 

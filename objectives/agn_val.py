@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hpo_gn.history import History
-from hpo_gn.measures import AGN, MeanLoss, Measure
+from hpo_gn.measures import MeanLoss, Measure
 from hpo_gn.objectives._agn_term import AgnTerm
 
 
@@ -14,7 +14,7 @@ class AgnVal(AgnTerm):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (AGN(), MeanLoss("validation"))
+        return (self.agn, MeanLoss("validation"))
 
     def __call__(self, history: History) -> float:
         """The objective's value."""

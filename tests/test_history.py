@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hpo_gn.errors import StudyError
 from hpo_gn.history import History, write_row
+from hpo_gn.measures import Cost, Row
 
 ROWS = [{"agn": 3.0, "val_loss": 0.5}, {"agn": 2.0, "val_loss": 0.4}, {"agn": 1.0, "val_loss": 0.3}]
 
@@ -132,3 +133,18 @@ def test_any_number_survives(rows):
     assert len(found) == len(rows)
     for row, expected in zip(found.rows, rows, strict=True):
         assert repr(row) == repr(expected)  # NaN, and the sign of 0, too
+
+
+def test_costs_stay_beside_their_columns():
+    row = Row({"agn": 1.0, "train_loss": 2.0}, {"agn": Cost(0.5, 0.0, 0.0), "train": Cost(2.0, 1.0, 0.0)})
+    trial = optuna.create_study().ask()
+    write_row(trial, 1, row)
+    write_row(trial, 2, {"agn": 3.0})
+    found = History.of(trial)
+    assert found.rows[0].costs == row.costs
+    assert found.rows[1].costs == {}
+    assert found.upto(1).rows[0].costs == found.with_row({}).rows[0].costs == row.costs
+
+
+def test_histories_are_equal_whatever_they_cost():
+    assert History([Row({"agn": 1.0}, {"agn": Cost(0.5, 0.0, 0.0)})]) == History([{"agn": 1.0}])

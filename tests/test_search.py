@@ -21,6 +21,7 @@ from hpo_gn.errors import (
     StudyError,
 )
 from hpo_gn.fidelity import continues, epochs_of
+from hpo_gn.measures import GSNR, MeanLoss
 from hpo_gn.space import paper_space
 from hpo_gn.worker import FINGERPRINT
 
@@ -405,4 +406,67 @@ def test_a_storage_that_cannot_be_opened(tmp_path):
     with pytest.raises(StorageError, match="cannot open the storage sqlite:"):
         search(
             experiment(), budget=8, output=tmp_path, storage=f"sqlite:///{tmp_path}/no/such/folder/study.db"
+        )
+
+
+@pytest.mark.parametrize(
+    ("estimate", "has", "has_not"),
+    [
+        ("sampled", {"agn", "agn_standard_error", "train_loss", "train_loss_standard_error"}, {"agn_online"}),
+        ("online", {"agn_online", "train_loss", "train_loss_standard_error"}, {"agn"}),
+    ],
+)
+def test_an_objective_that_estimates_agn_saves_the_pass_over_the_training_split(
+    estimate, has, has_not, tmp_path
+):
+    run(tmp_path, budget=4, seeds=1, objective=make_objective("agn-val", estimate=estimate))
+    for trial in trials_of(tmp_path):
+        history = History.of(trial)
+        assert len(history) == 2
+        for row in history.rows:
+            assert row.keys() >= has | {"val_loss", "val_accuracy"}
+            assert not row.keys() & has_not
+
+
+def test_what_measuring_cost_is_kept_with_each_epoch(finished):
+    folder, _ = finished
+    for trial in trials_of(folder):
+        for row in History.of(trial).rows:
+            assert row.costs.keys() == {"train", "validation", "val_loss", "train_loss", *row.keys()}
+            assert (row.costs["train"].forward, row.costs["train"].backward) == (1, 0)
+            assert row.costs["agn"].seconds > 0
+
+
+class TurnsToNaN:
+    """Its weights become NaN in the second epoch."""
+
+    def __init__(self, config, splits, *, epochs, seed):
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        self.epochs = 0
+
+    def run_epoch(self):
+        self.epochs += 1
+        if self.epochs == 2:
+            nn.init.constant_(self.model[1].weight, math.nan)
+
+
+class NeedsNumbers:
+    """An objective whose measure raises where it can give no number."""
+
+    measures = (GSNR(), MeanLoss("validation"))
+
+    def __call__(self, history):
+        return history.last("val_loss")
+
+    def __repr__(self):
+        return "NeedsNumbers()"
+
+
+def test_a_measure_that_can_give_no_number_ends_a_diverged_trial(tmp_path):
+    with pytest.raises(StudyError):  # no trial is left to retrain
+        run(tmp_path, budget=4, model=None, training=TurnsToNaN, objective=NeedsNumbers())
+    for trial in trials_of(tmp_path):
+        assert trial.state == optuna.trial.TrialState.FAIL
+        assert trial.user_attrs["hpo_gn:reason"] == (
+            "diverged at epoch 2: the output of layer '1' is not finite: the training diverged"
         )

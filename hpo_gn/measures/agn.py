@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import torch
@@ -32,7 +31,7 @@ class AGN:
     samples: int | None = None
     seed: int = 0
     split: Literal["train"] = field(default="train", init=False)
-    _mean: Estimate = field(default_factory=partial(Estimate, "agn"), init=False, repr=False, compare=False)
+    _mean: Estimate = field(default_factory=Estimate, init=False, repr=False, compare=False)
 
     def update(self, batch: Batch) -> None:
         """Take in one batch."""
@@ -45,4 +44,4 @@ class AGN:
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""
-        return self._mean.take()
+        return self._mean.take("agn")

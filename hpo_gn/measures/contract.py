@@ -25,6 +25,9 @@ class Measure(Protocol):
 
     `own_passes`: True for one that calls `Batch.model` or has hooks on it in `update` or `compute`.
 
+    `during_training(model)`: a context manager around an epoch of training, in which it reads what it wants.
+    It takes part in no pass: `measure` only asks it to `compute`.
+
     `visit(gradient)`: called in each batch, before `update`, once for each parameter that requires gradients,
     with its per-sample gradients, a `hpo_gn.measures.gradients.Gradient`. All measures that have it share one
     backward pass.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -28,7 +27,7 @@ class GN:
     seed: int = 0
     split: Literal["train"] = field(default="train", init=False)
     _norms: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
-    _mean: Estimate = field(default_factory=partial(Estimate, "gn"), init=False, repr=False, compare=False)
+    _mean: Estimate = field(default_factory=Estimate, init=False, repr=False, compare=False)
 
     def visit(self, gradient: Gradient) -> None:
         """Take in one parameter's gradients."""
@@ -44,4 +43,4 @@ class GN:
     def compute(self) -> Mapping[str, float]:
         """The columns; starts anew."""
         self._norms.clear()
-        return self._mean.take()
+        return self._mean.take("gn")

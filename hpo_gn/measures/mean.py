@@ -13,6 +13,10 @@ class Mean:
         self._sum: Tensor | None = None
         self._count = 0
 
+    def __bool__(self) -> bool:
+        """Whether it has taken in anything."""
+        return self._count > 0
+
     def add(self, values: Tensor) -> None:
         """Take in values [B]."""
         total = values.sum(dtype=torch.float64)
@@ -27,14 +31,9 @@ class Mean:
 
 
 class Estimate:
-    """The mean over a split, from all of its samples or from a random subset drawn without replacement.
+    """The mean over a split, from all of its samples or from a random subset drawn without replacement."""
 
-    Args:
-        name: of the column.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._values: list[Tensor] = []
         self._mean = Mean()
         self._population = math.inf
@@ -51,15 +50,15 @@ class Estimate:
         if math.isfinite(population):
             self._values.append(values.double())
 
-    def take(self) -> dict[str, float]:
-        """The column, and of a subset of n samples its `_standard_error` s/√n · √(1 − n/N), NaN for one
-        sample of more; starts anew.
+    def take(self, name: str) -> dict[str, float]:
+        """The column of a name, and of a subset of n samples its `_standard_error` s/√n · √(1 − n/N), NaN for
+        one sample of more; starts anew.
         """
-        columns = {self._name: self._mean.take()}
+        columns = {name: self._mean.take()}
         if self._values:
             values = torch.cat(self._values)
             variance = values.var().item() / len(values) if len(values) > 1 else math.nan
             left_out = 1 - len(values) / self._population
-            columns[f"{self._name}_standard_error"] = math.sqrt(variance * left_out) if left_out else 0.0
+            columns[f"{name}_standard_error"] = math.sqrt(variance * left_out) if left_out else 0.0
         self._values, self._population = [], math.inf
         return columns

@@ -15,9 +15,10 @@ from hpo_gn.measures.as_found import device_of, undisturbed
 from hpo_gn.measures.batch import Batch, Loss, Split, cross_entropy
 from hpo_gn.measures.compiled import CompiledForward, eagerly, is_compiled, uncompiled
 from hpo_gn.measures.contract import Measure
-from hpo_gn.measures.cost import Cost, Meter
+from hpo_gn.measures.cost import Meter
 from hpo_gn.measures.gradients import Backpropagation, Gradient, check_samples_are_apart
 from hpo_gn.measures.last_linear import Seen, Watch, find_linear
+from hpo_gn.measures.row import Row
 from hpo_gn.measures.samples import Batches, Inputs, call, pieces, to_device, unpack
 from hpo_gn.measures.subset import draw_subset
 
@@ -33,24 +34,6 @@ Backward = Callable[[Callable[[Gradient], None]], None]
 """Calls what it is given with each parameter's per-sample gradients."""
 Forward = Callable[[Inputs, Tensor, float], tuple[Batch, Backward | None]]
 """(inputs, targets, population) → the batch, and its backward pass where a measure needs one."""
-
-
-class Row(dict[str, float]):
-    """An epoch's measures by column.
-
-    Attributes:
-        costs: what each measure cost, by its first column, and, by the split's name, what the passes cost
-            that the split's measures share.
-    """
-
-    def __init__(self, columns: Mapping[str, float] = {}, costs: Mapping[str, Cost] = {}) -> None:
-        super().__init__(columns)
-        self.costs = dict(costs)
-
-    def add_cost(self, name: str, cost: Cost) -> None:
-        """Add to what is there under a name: a split may be walked twice, whole and as a subset."""
-        before = self.costs.get(name)
-        self.costs[name] = cost if before is None else before + cost
 
 
 def measure(
@@ -84,18 +67,42 @@ def measure(
         NonFiniteError: NaN or infinity where a measure cannot give a number.
         UnknownNameError: a measure names a layer that the model does not have.
     """
-    distinct = [each for place, each in enumerate(measures) if each not in measures[:place]]
-    walks = list(dict.fromkeys((each.split, *_subset_of(each)) for each in distinct))
+    row = Row({})
+    passes = []
+    for each in _distinct(measures):
+        if hasattr(each, "during_training"):
+            row.update(each.compute())
+        else:
+            passes.append(each)
+    walks = list(dict.fromkeys((each.split, *_subset_of(each)) for each in passes))
     for split, _, _ in walks:
         if isinstance(data, Mapping) and split not in data:
             raise DataError(f"a measure needs the {split} split, and there is none")
-    row = Row()
     for split, samples, seed in walks:
-        wanted = [each for each in distinct if (each.split, *_subset_of(each)) == (split, samples, seed)]
+        wanted = [each for each in passes if (each.split, *_subset_of(each)) == (split, samples, seed)]
         batches = _batches(data, split)
         with _emptied_on_error(wanted):
             _Walk(model, wanted, loss, split).run(batches, samples, seed, row)
     return row
+
+
+@contextmanager
+def read_in_training(model: nn.Module, measures: Sequence[Measure]) -> Iterator[None]:
+    """Inside, where the model is trained for an epoch, measures that are gathered in training are.
+
+    Args:
+        model: what is trained.
+        measures: those that `measure` is given afterwards, of all kinds.
+    """
+    with ExitStack() as stack:
+        for each in _distinct(measures):
+            if hasattr(each, "during_training"):
+                stack.enter_context(each.during_training(model))
+        yield
+
+
+def _distinct(measures: Sequence[Measure]) -> list[Measure]:
+    return [each for place, each in enumerate(measures) if each not in measures[:place]]
 
 
 def _subset_of(measure: Measure) -> tuple[int | None, int]:
