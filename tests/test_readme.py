@@ -1,5 +1,6 @@
 """The README's examples run."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import hpo_gn.measures
+import hpo_gn.measures.initialization
 from hpo_gn import History
 from hpo_gn.space import load_space
 
@@ -46,6 +49,23 @@ def test_the_example_in_an_existing_study_runs(tmp_path, monkeypatch):
     ledger.close()
     study._storage.remove_session()
     study._storage._backend.engine.dispose()
+
+
+def test_the_example_in_a_loop_of_ones_own_runs(capsys):
+    torch.manual_seed(0)
+    loader = DataLoader(TensorDataset(torch.randn(40, 5), torch.randint(0, 3, (40,))), batch_size=16)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    names = {"model": model, "train_loader": loader}
+    exec(block("python", 1), names)
+    assert {"agn", "gn", "gsnr", "train_loss"} <= names["row"].keys()
+
+
+def test_the_table_of_measures_is_complete():
+    rows = re.findall(r"^\| (`.*?) \|", README[README.index("| measure | columns") :], re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    kinds = [*vars(hpo_gn.measures).values(), *vars(hpo_gn.measures.initialization).values()]
+    ours = {kind.__name__ for kind in kinds if inspect.isclass(kind) and hasattr(kind, "compute")}
+    assert named >= ours - {"Measure", "MeanLoss", "Accuracy"}
 
 
 def test_the_example_space_can_be_read(tmp_path):

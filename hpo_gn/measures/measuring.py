@@ -19,15 +19,13 @@ from hpo_gn.measures.cost import Meter
 from hpo_gn.measures.gradients import Backpropagation, Gradient, check_samples_are_apart
 from hpo_gn.measures.last_linear import Seen, Watch, find_linear
 from hpo_gn.measures.row import Row
-from hpo_gn.measures.samples import Batches, Inputs, call, pieces, to_device, unpack
+from hpo_gn.measures.samples import Batches, Inputs, call, pieces, select, to_device, unpack
 from hpo_gn.measures.subset import draw_subset
 
 _BATCH = 1000
 """Samples at once of data that come as two tensors."""
 _HEAVY = ("visit", "attached", "own_passes")
 """What measures have that need the model itself, not the code that `torch.compile` made of it."""
-_BACKPROPAGATED = 256
-"""Samples at once where a backward pass keeps every layer's activations."""
 
 
 Backward = Callable[[Callable[[Gradient], None]], None]
@@ -147,6 +145,7 @@ class _Walk:
         self._light = not any(hasattr(each, need) for each in measures for need in _HEAVY)
         self._device = device_of(model)
         self._meter = Meter(self._device)
+        self._sweep: Backpropagation | None = None
 
     def run(self, batches: Batches, samples: int | None, seed: int, row: Row) -> None:
         """Walk, and put the measures' columns and costs into the row."""
@@ -178,11 +177,11 @@ class _Walk:
 
     def _walk(self, batches: Batches, population: float) -> int:
         walked = 0
-        batches = _in_pieces(batches, _BACKPROPAGATED if self._visitors else None)
-        if (first := next(batches, None)) is None:
+        unpacked = map(unpack, batches)
+        if (first := next(unpacked, None)) is None:
             return 0
         with self._forward(to_device(first[0], self._device)) as forward:
-            for inputs, targets in chain([first], batches):
+            for inputs, targets in self._pieces(chain([first], unpacked)):
                 walked += len(targets)
                 batch, backward = forward(
                     to_device(inputs, self._device), targets.to(self._device), population
@@ -193,6 +192,16 @@ class _Walk:
                     self._update(batch, visitors=True)
                 del batch, backward  # their memory serves the next ones
         return walked
+
+    def _pieces(self, batches: Iterable[tuple[Inputs, Tensor]]) -> Iterator[tuple[Inputs, Tensor]]:
+        """The batches, smaller where a backward pass keeps all activations of a piece."""
+        for inputs, targets in batches:
+            start = 0
+            while start < len(targets):
+                size = len(targets) if self._sweep is None else self._sweep.samples_at_once
+                index = slice(start, start + size)
+                yield select(inputs, index), targets[index]
+                start += size
 
     def _update(self, batch: Batch, *, visitors: bool) -> None:
         for account, each in self._measures.items():
@@ -224,9 +233,10 @@ class _Walk:
             for each in self._measures.values():
                 if hasattr(each, "attached"):
                     stack.enter_context(each.attached(self._model))
-            sweep = stack.enter_context(Backpropagation(self._model).attached()) if self._visitors else None
+            if self._visitors:
+                self._sweep = stack.enter_context(Backpropagation(self._model).attached())
             watch = stack.enter_context(Watch(find_linear(self._model, name)).attached()) if watched else None
-            yield partial(self._eager, watch, sweep)
+            yield partial(self._eager, watch, self._sweep)
 
     def _eager(
         self,
@@ -266,12 +276,3 @@ class _Walk:
         if self._light:
             self._meter.add_forward(len(targets))
         return Batch(self._model, inputs, targets, logits, losses, self._loss, seen, population)
-
-
-def _in_pieces(batches: Batches, size: int | None) -> Iterator[tuple[Inputs, Tensor]]:
-    for batch in batches:
-        inputs, targets = unpack(batch)
-        if size is None:
-            yield inputs, targets
-        else:
-            yield from pieces(inputs, targets, size)

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,11 @@ from hpo_gn.measures.gradients.shared import Sum
 from hpo_gn.measures.samples import Inputs, call, count
 
 Visit = Callable[[Gradient], None]
+
+_FIRST = 64
+"""Samples of a first pass."""
+_KEPT = 2**26
+"""Bytes of layers' inputs that a pass may keep."""
 
 
 class Backpropagation:
@@ -52,7 +57,13 @@ class Backpropagation:
         self._uses: Counter[int] = Counter()
         self._anchor = torch.zeros((), device=next(model.parameters()).device, requires_grad=True)
         self._batch = 0
+        self._kept: int | None = None
         self._sweep: _Sweep | None = None
+
+    @property
+    def samples_at_once(self) -> int:
+        """How many samples a pass should be of: few until one pass has shown what it keeps of each."""
+        return _FIRST if self._kept is None else max(1, _KEPT // max(1, self._kept))
 
     @contextmanager
     def attached(self) -> Iterator["Backpropagation"]:
@@ -84,6 +95,7 @@ class Backpropagation:
             logits = call(self._model, inputs)
         finally:
             self._recording = False
+        self._kept = sum(record.bytes for record in self._records) // max(1, self._batch)
         self._uses = Counter(id(each) for record in self._records for each in record.unit.parameters.values())
         if not self._checked:
             self._checked = True
@@ -135,7 +147,7 @@ class Backpropagation:
     def _receive(self, record: "_Record", place: int, delta: Tensor) -> None:
         record.deltas[place] = delta
         if record.unit.has_form and self._sweep is not None:
-            with torch.autocast(delta.device.type, enabled=False):
+            with _as_it_is(delta):
                 self._sweep.settle(record)
 
     def backward(self, losses: Tensor, visit: Visit) -> None:
@@ -145,7 +157,7 @@ class Backpropagation:
         self._sweep = _Sweep(self._names, self._uses, self._batch, visit)
         if total.requires_grad:
             torch.autograd.grad(total, self._anchor, allow_unused=True)
-        with torch.no_grad(), torch.autocast(losses.device.type, enabled=False):
+        with torch.no_grad(), _as_it_is(losses):
             self._sweep.finish(self._units, self._records)
         self._records.clear()
         self._sweep = None
@@ -159,6 +171,11 @@ class _Record:
         self.deltas: list[Tensor | None] = []
         leaves = args if unit.has_form and not kwargs else pytree.tree_leaves((args, kwargs))
         self._versions = [(leaf, leaf._version) for leaf in leaves if isinstance(leaf, Tensor)]
+
+    @property
+    def bytes(self) -> int:
+        """What is kept of the inputs."""
+        return sum(tensor.nbytes for tensor, _ in self._versions)
 
     def call(self) -> Call:
         """What a layer that has a form did.
@@ -225,6 +242,12 @@ class _Sweep:
         ):
             for name, parameter in parameters.items():
                 self._show(Direct(self._place(parameter, samples), gradients[name]))
+
+
+def _as_it_is(tensor: Tensor) -> AbstractContextManager[object]:
+    """No autocast inside, which would round what is added up; nothing to enter where there is none."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class _Tap(torch.autograd.Function):
