@@ -1,0 +1,76 @@
+"""GradSign: how far the samples' gradients agree in sign at initialization."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hpo_gn.errors import ArgumentError
+from hpo_gn.measures.as_found import modes_as_found
+from hpo_gn.measures.batch import Batch
+from hpo_gn.measures.gradients import Backpropagation, Gradient
+from hpo_gn.measures.gradients.batch_norm import with_statistics_of_one_sample
+from hpo_gn.measures.nonfinite import check_finite
+from hpo_gn.measures.samples import pieces
+
+
+@dataclass(frozen=True)
+class GradSign:
+    """Column `grad_sign`: τ = Σ_k | Σ_i sign(∇_k L(θ_0; x_i)) | over a mini-batch, higher is better
+    ("GradSign", algorithm 1). An integer, exact.
+
+    As published, k runs over the weights of Conv2d and Linear modules only, and the samples go through the
+    model one at a time in training mode: a batch norm sees the statistics of one image, dropout is on. Here
+    the samples go through it together, with the same result. sign(0) = 0.
+
+    Args:
+        mode: "train" as published, or "eval": running statistics and no dropout.
+        samples: of the mini-batch; the paper takes 64, and 128 to select among architectures.
+        seed: of the draw.
+    """
+
+    mode: Literal["train", "eval"] = "train"
+    samples: int | None = 64
+    seed: int = 0
+    split: Literal["train"] = field(default="train", init=False)
+    own_passes: Literal[True] = field(default=True, init=False, repr=False)
+    _sums: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("train", "eval"):
+            raise ArgumentError("mode", "'train' or 'eval'", self.mode)
+
+    def update(self, batch: Batch) -> None:
+        """Take in one batch."""
+        check_finite(batch)
+        with modes_as_found(batch.model):
+            batch.model.train(self.mode == "train")
+            with with_statistics_of_one_sample(batch.model):
+                sweep = Backpropagation(batch.model, _is_weight)
+                with sweep.attached():
+                    for inputs, targets in pieces(batch.inputs, batch.targets, sweep.samples_at_once):
+                        losses = batch.loss(sweep.forward(inputs), targets)
+                        torch.set_grad_enabled(False)  # the sweep turned it on
+                        sweep.backward(losses, self._visit)
+
+    def _visit(self, gradient: Gradient) -> None:
+        name, signs = gradient.place.name, gradient.sign_sums()
+        self._sums[name] = self._sums[name] + signs if name in self._sums else signs
+
+    def compute(self) -> Mapping[str, float]:
+        """The column; starts anew."""
+        total = sum(_absolute_sum(signs) for signs in self._sums.values())
+        self._sums.clear()
+        return {"grad_sign": total}
+
+
+def _absolute_sum(signs: Tensor) -> int:
+    """Exact: one row's sum is, in float32, up to 2^24, and the sum of rows in float64 always."""
+    rows = signs.flatten(1).abs().sum(dim=1)
+    return int(rows.sum(dtype=torch.float64))
+
+
+def _is_weight(layer: nn.Module, name: str) -> bool:
+    return name == "weight" and isinstance(layer, nn.Conv2d | nn.Linear)
