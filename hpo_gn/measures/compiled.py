@@ -1,8 +1,7 @@
 """Models that `torch.compile` made: compiled code where a pass needs the last linear layer at most."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,11 +25,14 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return original
 
 
-@contextmanager
-def eagerly() -> Iterator[None]:
-    """No compiled code runs inside: it would not see hooks on parts of a model."""
-    with torch.compiler.set_stance("force_eager"):
-        yield
+def eagerly(model: nn.Module) -> AbstractContextManager[object]:
+    """No compiled code runs inside: it would not see hooks on parts of a model.
+
+    Nothing is entered where none of the model is compiled, since the compiler takes seconds to import.
+    """
+    if not any(is_compiled(module) for module in model.modules()):
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")  # type: ignore[no-any-return]  # torch's
 
 
 class CompiledForward:
@@ -63,11 +65,11 @@ class CompiledForward:
         model, layer = uncompiled(self._model), self._layer
         assert layer is not None
         body = _without(model, layer)
-        with eagerly(), Watch(layer).attached() as watch:
+        with eagerly(self._model), Watch(layer).attached() as watch:
             logits = call(model, sample)
             torch.set_grad_enabled(False)  # the watch turned it on
             plain = watch.take().is_left_as(logits)
-        with eagerly():
+        with eagerly(self._model):
             same = plain and torch.equal(layer(call(body, sample)), logits)
         return torch.compile(body) if same else None  # type: ignore[return-value]  # it is a module
 

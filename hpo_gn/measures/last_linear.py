@@ -59,16 +59,27 @@ class Watch:
     Where gradients are not recorded, they are from the layer's output on: δ then costs a backward pass
     through what follows the layer, usually nothing but the loss, while the network before it runs without
     gradients.
+
+    Args:
+        layer: it.
+
+    Attributes:
+        needs_gradients: whether δ is read from autograd; set it to False where δ follows from the layer's
+            output.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
         self._layer = layer
+        self.needs_gradients = True
         self._calls: list[Seen] = []
 
     def _hook(
         self, layer: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Tensor:
         (features,) = (*args, *kwargs.values())
+        if not self.needs_gradients:
+            self._calls.append(Seen(features, output, output, layer.bias is not None))
+            return output
         outputs = output
         if not torch.is_grad_enabled():
             torch.set_grad_enabled(True)  # the evaluation pass turns it off again

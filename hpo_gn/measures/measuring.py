@@ -154,7 +154,7 @@ class _Walk:
             stack.enter_context(undisturbed(self._model))
             stack.enter_context(self._meter.charge(self._split))
             if not self._light:
-                stack.enter_context(eagerly())
+                stack.enter_context(eagerly(self._called))
                 stack.enter_context(self._meter.counting(self._model))
             if samples is not None:
                 batches, population = draw_subset(batches, samples, seed)
@@ -182,7 +182,7 @@ class _Walk:
             return 0
         with self._forward(to_device(first[0], self._device)) as forward:
             for inputs, targets in self._pieces(chain([first], unpacked)):
-                walked += len(targets)
+                walked += targets.shape[0]
                 batch, backward = forward(
                     to_device(inputs, self._device), targets.to(self._device), population
                 )
@@ -196,12 +196,14 @@ class _Walk:
     def _pieces(self, batches: Iterable[tuple[Inputs, Tensor]]) -> Iterator[tuple[Inputs, Tensor]]:
         """The batches, smaller where a backward pass keeps all activations of a piece."""
         for inputs, targets in batches:
+            if self._sweep is None:
+                yield inputs, targets
+                continue
             start = 0
             while start < len(targets):
-                size = len(targets) if self._sweep is None else self._sweep.samples_at_once
-                index = slice(start, start + size)
+                index = slice(start, start + self._sweep.samples_at_once)
                 yield select(inputs, index), targets[index]
-                start += size
+                start = index.stop
 
     def _update(self, batch: Batch, *, visitors: bool) -> None:
         for account, each in self._measures.items():
@@ -229,7 +231,7 @@ class _Walk:
                 yield partial(self._compiled, compiled)
                 return
         with ExitStack() as stack:
-            stack.enter_context(eagerly())
+            stack.enter_context(eagerly(self._called))
             for each in self._measures.values():
                 if hasattr(each, "attached"):
                     stack.enter_context(each.attached(self._model))
@@ -249,7 +251,11 @@ class _Walk:
         logits = call(self._model, inputs) if sweep is None else sweep.forward(inputs)
         losses = self._loss(logits, targets)
         torch.set_grad_enabled(False)  # the watch or the sweep turned it on
-        seen = None if watch is None else watch.take()
+        seen = None
+        if watch is not None:
+            seen = watch.take()
+            # Of logits that are the layer's output, cross entropy's δ follows from them alone.
+            watch.needs_gradients = not (self._loss is cross_entropy and seen.is_left_as(logits))
         backward = None if sweep is None else partial(sweep.backward, losses)
         return self._batch(inputs, targets, logits, losses, seen, population), backward
 
@@ -274,5 +280,5 @@ class _Walk:
                 "use reduction='none'"
             )
         if self._light:
-            self._meter.add_forward(len(targets))
+            self._meter.add_forward(targets.shape[0])
         return Batch(self._model, inputs, targets, logits, losses, self._loss, seen, population)
