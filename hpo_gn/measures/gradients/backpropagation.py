@@ -69,12 +69,11 @@ class Backpropagation:
     def attached(self) -> Iterator["Backpropagation"]:
         """Read inside this context; the hooks come off whatever happens."""
         self._attach()
-        with as_affine_maps(self._model):
-            try:
-                yield self
-            finally:
-                self._hooks.close()
-                self._records.clear()
+        try:
+            yield self
+        finally:
+            self._hooks.close()
+            self._records.clear()
 
     def _attach(self) -> None:
         for unit in self._units:
@@ -92,7 +91,8 @@ class Backpropagation:
         torch.set_grad_enabled(True)
         self._recording = True
         try:
-            logits = call(self._model, inputs)
+            with as_affine_maps(self._model):
+                logits = call(self._model, inputs)
         finally:
             self._recording = False
         self._kept = sum(record.bytes for record in self._records) // max(1, self._batch)
@@ -149,6 +149,7 @@ class Backpropagation:
         if record.unit.has_form and self._sweep is not None:
             with _as_it_is(delta):
                 self._sweep.settle(record)
+            record.drop()
 
     def backward(self, losses: Tensor, visit: Visit) -> None:
         """Propagate the summed losses [B] back and visit the gradients of every wanted parameter."""
@@ -187,6 +188,10 @@ class _Record:
         (delta,) = self.deltas
         assert delta is not None
         return Call(self.unit.module, next(tensor for tensor, _ in self._versions), delta)
+
+    def drop(self) -> None:
+        """Let go of what it holds."""
+        self.args, self.kwargs, self.deltas, self._versions = (), {}, [], []
 
     def check(self) -> None:
         """Refuse inputs that are no longer what the layer saw."""

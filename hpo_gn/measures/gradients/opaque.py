@@ -1,5 +1,6 @@
 """Layers without a form of their own: `torch.func` on one layer at a time."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -63,8 +64,11 @@ def per_sample_gradients(
         sample = [leaf[index].detach() if own else leaf for leaf, own in zip(leaves, split, strict=True)]
         delta = [None if d is None else d[index] for d in deltas]
         axes = ([0 if own else None for own in split], [None if d is None else 0 for d in delta])
-        with sdpa_kernel(SDPBackend.MATH):  # the other kernels cannot be mapped
-            yield index, _mapped(gradients, axes, sample, delta)
+        # Attention's other kernels cannot be mapped; what torch maps by a loop of its own, it warns of.
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            rows = _mapped(gradients, axes, sample, delta)
+        yield index, rows
 
 
 def _mapped(
@@ -73,10 +77,7 @@ def _mapped(
     try:
         mapped: dict[str, Tensor] = vmap(gradients, in_dims=axes)(sample, delta)
         return mapped
-    except (
-        RuntimeError,
-        NotImplementedError,
-    ):  # an operation without a batching rule, or data-dependent control flow
+    except (RuntimeError, NotImplementedError):  # an operation that cannot be mapped
         count = len(next(d for d in delta if d is not None))
         rows = [
             gradients(
