@@ -15,6 +15,7 @@ from hpo_gn.measures.row import Row
 from hpo_gn.measures.same_sign import SameSign
 from hpo_gn.measures.samples import Batches
 from hpo_gn.measures.sharpness import Sharpness
+from hpo_gn.measures.spectrum import Spectrum
 
 __all__ = [
     "AGN",
@@ -32,6 +33,7 @@ __all__ = [
     "Row",
     "SameSign",
     "Sharpness",
+    "Spectrum",
     "Split",
     "along_path",
     "cross_entropy",
