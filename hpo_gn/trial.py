@@ -14,7 +14,7 @@ from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoint, Checkpoints
 from hpo_gn.errors import CheckpointError, NonFiniteError
 from hpo_gn.history import History, write_row
-from hpo_gn.measures import Batches, Measure, Row, Split, cross_entropy, measure, read_in_training
+from hpo_gn.measures import Batches, Measure, Row, Samples, Split, cross_entropy, measure, read_in_training
 from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
@@ -79,7 +79,7 @@ class TrialRun:
     """
 
     build: Callable[[optuna.Trial], Training]
-    splits: Mapping[Split, Batches]
+    splits: Mapping[Split, Batches | Samples]
     measures: Callable[[Training, int], Sequence[Measure]]
     objective: Callable[[History], float | None]
     checkpoints: Checkpoints

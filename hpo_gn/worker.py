@@ -16,7 +16,7 @@ from hpo_gn.errors import DataError, HoldClosedError, HpoGnError
 from hpo_gn.experiment import TESTED, Experiment
 from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.history import History
-from hpo_gn.measures import Batches, Measure, Split
+from hpo_gn.measures import Measure, Samples, Split
 from hpo_gn.rounds import ERROR, Claim, Rounds, Rules
 from hpo_gn.seeds import derive_seed
 from hpo_gn.storage import open_storage
@@ -27,8 +27,6 @@ FINGERPRINT = "hpo_gn:fingerprint"
 """Study attribute: the SHA-256 of the data that the study's trials are trained and judged on."""
 SEED = "hpo_gn:seed"
 """Attribute of a retraining: its seed."""
-
-_EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -189,28 +187,18 @@ class _Lane:
             parent = continues(self._study.get_trials(deepcopy=False)[number])
         return derive_seed(self._experiment.seed, number)
 
-    def _splits(self) -> Mapping[Split, Batches]:
+    def _splits(self) -> Mapping[Split, Samples]:
         named: dict[Split, Any] = {
             "train": self._data.train,
             "validation": self._data.validation,
             "test": self._data.test,
         }
-        return {name: _Pass(split) for name, split in named.items() if split is not None}
+        return {name: split for name, split in named.items() if split is not None}
 
     def _measures(self, training: Training, epoch: int) -> Sequence[Measure]:
         if not self._retraining:
             return self._experiment.measures(training, self._data)
         return TESTED if epoch == self._experiment.epochs else ()
-
-
-class _Pass:
-    """A split as batches of one size, again and again."""
-
-    def __init__(self, split: Any) -> None:
-        self._split = split
-
-    def __iter__(self) -> Any:
-        return self._split.batches(_EVALUATION_BATCH)
 
 
 def _test_error(history: History) -> float | None:

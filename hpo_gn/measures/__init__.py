@@ -13,7 +13,7 @@ from hpo_gn.measures.measuring import measure, read_in_training
 from hpo_gn.measures.path import Path, along_path
 from hpo_gn.measures.row import Row
 from hpo_gn.measures.same_sign import SameSign
-from hpo_gn.measures.samples import Batches
+from hpo_gn.measures.samples import Batches, Samples
 from hpo_gn.measures.sharpness import Sharpness
 from hpo_gn.measures.spectrum import Spectrum
 
@@ -32,6 +32,7 @@ __all__ = [
     "Path",
     "Row",
     "SameSign",
+    "Samples",
     "Sharpness",
     "Spectrum",
     "Split",

@@ -19,11 +19,11 @@ from hpo_gn.measures.cost import Meter
 from hpo_gn.measures.gradients import Backpropagation, Gradient, check_samples_are_apart
 from hpo_gn.measures.last_linear import Seen, Watch, find_linear
 from hpo_gn.measures.row import Row
-from hpo_gn.measures.samples import Batches, Inputs, call, pieces, select, to_device, unpack
+from hpo_gn.measures.samples import Batches, Inputs, Pair, Samples, call, select, to_device, unpack
 from hpo_gn.measures.subset import draw_subset
 
 _BATCH = 1000
-"""Samples at once of data that come as two tensors."""
+"""Samples at once of a split that is no batches."""
 _HEAVY = ("visit", "attached", "own_passes")
 """What measures have that need the model itself, not the code that `torch.compile` made of it."""
 
@@ -36,7 +36,7 @@ Forward = Callable[[Inputs, Tensor, float], tuple[Batch, Backward | None]]
 
 def measure(
     model: nn.Module,
-    data: Mapping[Split, Batches] | Batches | tuple[Tensor, Tensor],
+    data: Mapping[Split, Batches | Samples] | Batches | Samples | tuple[Tensor, Tensor],
     measures: Sequence[Measure],
     *,
     loss: Loss = cross_entropy,
@@ -51,7 +51,7 @@ def measure(
         model: gives logits [B, C] for inputs [B, …], or an output that has `logits`. Where `torch.compile`
             made it, the compiled code is used if the measures need nothing but the last layer, else the model
             itself.
-        data: batches by split name, or batches that serve as every split, or one pair (inputs [N, …], targets
+        data: splits by name, or one that serves as all: batches, `Samples`, or one pair (inputs [N, …], targets
             [N]). A batch is (inputs, targets) or a mapping with "labels"; it is moved to the model's device.
         measures: what to compute; equal ones are computed once.
         loss: the loss of each sample, (logits, targets) → [B].
@@ -78,9 +78,9 @@ def measure(
             raise DataError(f"a measure needs the {split} split, and there is none")
     for split, samples, seed in walks:
         wanted = [each for each in passes if (each.split, *_subset_of(each)) == (split, samples, seed)]
-        batches = _batches(data, split)
+        samples_of_split = _split(data, split)
         with _emptied_on_error(wanted):
-            _Walk(model, wanted, loss, split).run(batches, samples, seed, row)
+            _Walk(model, wanted, loss, split).run(samples_of_split, samples, seed, row)
     return row
 
 
@@ -110,14 +110,14 @@ def _subset_of(measure: Measure) -> tuple[int | None, int]:
     return samples, 0 if samples is None else seed
 
 
-def _batches(data: Any, split: Split) -> Batches:
+def _split(data: Any, split: Split) -> Batches | Samples:
     chosen: Any = data[split] if isinstance(data, Mapping) else data
     if isinstance(chosen, tuple) and len(chosen) == 2 and all(isinstance(part, Tensor) for part in chosen):
         inputs, targets = chosen
         if len(inputs) != len(targets):
             raise DataError(f"the {split} split has {len(inputs)} inputs but {len(targets)} targets")
-        return pieces(inputs, targets, _BATCH)
-    if not isinstance(chosen, Iterable):
+        return Pair(inputs, targets)
+    if not isinstance(chosen, Iterable | Samples):
         raise DataError(f"the {split} split must be batches or two tensors, got {type(chosen).__name__}")
     return chosen
 
@@ -147,7 +147,7 @@ class _Walk:
         self._meter = Meter(self._device)
         self._sweep: Backpropagation | None = None
 
-    def run(self, batches: Batches, samples: int | None, seed: int, row: Row) -> None:
+    def run(self, split: Batches | Samples, samples: int | None, seed: int, row: Row) -> None:
         """Walk, and put the measures' columns and costs into the row."""
         population = math.inf
         with ExitStack() as stack:
@@ -156,8 +156,15 @@ class _Walk:
             if not self._light:
                 stack.enter_context(eagerly(self._called))
                 stack.enter_context(self._meter.counting(self._model))
+            batches: Batches
             if samples is not None:
-                batches, population = draw_subset(batches, samples, seed)
+                batches, population = draw_subset(split, samples, seed)
+            elif isinstance(split, Samples):
+                batches = (
+                    split.batch(slice(start, start + _BATCH)) for start in range(0, len(split), _BATCH)
+                )
+            else:
+                batches = split
             walked = self._walk(batches, population)
             if not walked:
                 raise DataError(f"the {self._split} split is empty")

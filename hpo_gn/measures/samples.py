@@ -1,7 +1,8 @@
 """A batch's inputs as loaders give them: a tensor, or tensors by name as Hugging Face's models take."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,39 @@ Batches = Iterable[Any]
 """
 
 _TARGETS = ("labels", "label")
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A split whose samples can be had by index, as `hpo_gn.data.Split`: a random subset need not read the
+    rest.
+    """
+
+    def __len__(self) -> int:
+        """N."""
+
+    def batch(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
+        """Inputs [B, …] and targets [B] of the samples at an index, int64 [B] or a slice."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A split that is two tensors.
+
+    Args:
+        inputs: [N, …].
+        targets: [N].
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
+        """The samples at an index."""
+        return self.inputs[index], self.targets[index]
 
 
 def unpack(batch: Any) -> tuple[Inputs, Tensor]:

@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpo_gn.measures.samples import Batches, Inputs, join, select, unpack
+from hpo_gn.measures.samples import Batches, Inputs, Samples, join, select, unpack
 
 
-def draw_subset(batches: Batches, samples: int, seed: int) -> tuple[list[tuple[Inputs, Tensor]], int]:
+def draw_subset(split: Batches | Samples, samples: int, seed: int) -> tuple[list[tuple[Inputs, Tensor]], int]:
     """`samples` of a split, each subset of that size equally likely, and the split's size.
 
-    Each sample gets a random key, a function of the seed and its place; those with the smallest keys stay.
-    Nothing is kept of the others, so that the memory is that of the subset and one batch.
+    Each sample gets a random key, a function of the seed and its place; those with the smallest keys stay. Of
+    batches that come one after the other nothing is kept of the rest, so that the memory is that of the
+    subset and one batch.
 
     Args:
-        batches: the split.
+        split: its batches, or what gives samples by index.
         samples: how many; a smaller split is taken whole.
         seed: of the draw.
 
@@ -24,9 +25,12 @@ def draw_subset(batches: Batches, samples: int, seed: int) -> tuple[list[tuple[I
         The subset as one batch, or no batch of an empty split, and the number of samples of the split.
     """
     generator = np.random.default_rng(seed)
+    if isinstance(split, Samples):
+        index = np.sort(generator.random(len(split)).argsort()[:samples])
+        return [split.batch(torch.from_numpy(index))] if len(index) else [], len(split)
     kept: tuple[Inputs, Tensor, Tensor] | None = None
     population = 0
-    for batch in batches:
+    for batch in split:
         inputs, targets = unpack(batch)
         keys = torch.from_numpy(generator.random(len(targets)))
         population += len(targets)
