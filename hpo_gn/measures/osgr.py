@@ -1,22 +1,26 @@
 """OSGR: the one-step generalization ratio, from losses and from gradients."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo_gn.errors import ArgumentError
-from hpo_gn.measures.moments import Moments
+from hpo_gn.measures.batch import Batch, Loss, Split, cross_entropy
+from hpo_gn.measures.gradients import Gradient
+from hpo_gn.measures.measuring import measure
+from hpo_gn.measures.moments import Moments, MomentSums
+from hpo_gn.measures.nonfinite import check_finite
+from hpo_gn.measures.samples import Batches
 
 
 def osgr_from_losses(train: Tensor, test: Tensor) -> Tensor:
-    """The left side of equation 17 at each step: Σ_m (L'_{t+1,m} − L'_{t,m}) / Σ_m (L_{t+1,m} − L_{t,m}) ("Understanding
-    why neural networks generalize well through GSNR…", equation 21).
+    """The left side of equation 17 at each step: Σ_m (L'_{t+1,m} − L'_{t,m}) / Σ_m (L_{t+1,m} − L_{t,m})
+    ("Understanding why neural networks generalize well through GSNR…", equation 21).
 
     Args:
-        train: L, mean training losses of the models trained on M training sets before the first step and after each
-            of T, [M, T + 1].
+        train: L, mean training losses of the models trained on M training sets before the first step and
+            after each of T, [M, T + 1].
         test: L', their mean losses on one test set, [M, T + 1].
 
     Returns:
@@ -52,3 +56,48 @@ def osgr_from_gradients(sets: Sequence[Moments]) -> float:
     noise = sum(float(variance.sum()) for moments in sets for variance in moments.variance.values())
     power = sum(float(mean.square().sum()) for moments in sets for mean in moments.mean.values())
     return 1 - noise / (sizes[0] * power) if power else math.nan
+
+
+def gradient_moments(
+    model: nn.Module, data: Batches | tuple[Tensor, Tensor], *, loss: Loss = cross_entropy
+) -> Moments:
+    """k̂_q and ρ̂_q² of equation 22 for the model trained on one of the M training sets, in one pass over that
+    set; the model is left as it was found.
+
+    Args:
+        model: gives logits [B, C] for inputs [B, …].
+        data: the training set, as batches or as one pair (inputs [n, …], targets [n]).
+        loss: the loss of each sample, (logits, targets) → [B].
+
+    Returns:
+        float64, for each parameter that requires gradients.
+
+    Raises:
+        DataError: the set is empty, or a batch is no batch.
+        ModelError: no parameter requires gradients, or the loss is not one number a sample.
+        NonFiniteError: a loss is not finite.
+    """
+    gathered = _Gathered()
+    measure(model, data, [gathered], loss=loss)
+    return gathered.moments
+
+
+class _Gathered:
+    """A measure without columns that keeps the moments instead."""
+
+    split: Split = "train"
+    moments: Moments
+
+    def __init__(self) -> None:
+        self._sums = MomentSums()
+
+    def visit(self, gradient: Gradient) -> None:
+        self._sums.add(gradient.place.name, *gradient.moments())
+
+    def update(self, batch: Batch) -> None:
+        self._sums.count(len(batch))
+        check_finite(batch)
+
+    def compute(self) -> Mapping[str, float]:
+        self.moments = self._sums.take()
+        return {}
