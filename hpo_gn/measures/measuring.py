@@ -51,7 +51,7 @@ def measure(
         model: gives logits [B, C] for inputs [B, …], or an output that has `logits`. Where `torch.compile`
             made it, the compiled code is used if the measures need nothing but the last layer, else the model
             itself.
-        data: splits by name, or one that serves as all: batches, `Samples`, or one pair (inputs [N, …], targets
+        data: splits by name, or one that serves as all: batches, `Samples`, or a pair (inputs [N, …], targets
             [N]). A batch is (inputs, targets) or a mapping with "labels"; it is moved to the model's device.
         measures: what to compute; equal ones are computed once.
         loss: the loss of each sample, (logits, targets) → [B].

@@ -153,11 +153,9 @@ class Backpropagation:
 
     def backward(self, losses: Tensor, visit: Visit) -> None:
         """Propagate the summed losses [B] back and visit the gradients of every wanted parameter."""
-        with torch.enable_grad():
-            total = losses.sum()
         self._sweep = _Sweep(self._names, self._uses, self._batch, visit)
-        if total.requires_grad:
-            torch.autograd.grad(total, self._anchor, allow_unused=True)
+        if losses.requires_grad:
+            torch.autograd.grad(losses, self._anchor, torch.ones_like(losses), allow_unused=True)
         with torch.no_grad(), _as_it_is(losses):
             self._sweep.finish(self._units, self._records)
         self._records.clear()
@@ -187,7 +185,9 @@ class _Record:
         self.check()
         (delta,) = self.deltas
         assert delta is not None
-        return Call(self.unit.module, next(tensor for tensor, _ in self._versions), delta)
+        inputs = next(tensor for tensor, _ in self._versions)
+        # As its output, the input may be the same for all samples.
+        return Call(self.unit.module, inputs.expand(len(delta), *inputs.shape[1:]), delta)
 
     def drop(self) -> None:
         """Let go of what it holds."""

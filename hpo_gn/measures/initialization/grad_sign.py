@@ -48,7 +48,7 @@ class GradSign:
         with modes_as_found(batch.model):
             batch.model.train(self.mode == "train")
             with with_statistics_of_one_sample(batch.model):
-                sweep = Backpropagation(batch.model, _is_weight)
+                sweep = Backpropagation(batch.model, is_counted_weight)
                 with sweep.attached():
                     for inputs, targets in pieces(batch.inputs, batch.targets, sweep.samples_at_once):
                         losses = batch.loss(sweep.forward(inputs), targets)
@@ -61,16 +61,19 @@ class GradSign:
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""
-        total = sum(_absolute_sum(signs) for signs in self._sums.values())
+        total = sum(absolute_sum(signs) for signs in self._sums.values())
         self._sums.clear()
         return {"grad_sign": total}
 
 
-def _absolute_sum(signs: Tensor) -> int:
-    """Exact: one row's sum is, in float32, up to 2^24, and the sum of rows in float64 always."""
-    rows = signs.flatten(1).abs().sum(dim=1)
+def absolute_sum(signs: Tensor) -> int:
+    """Σ |s| of whole numbers [k, …], which are written over. Exact: one row's sum is, in float32, up to 2^24,
+    and the sum of rows in float64 always.
+    """
+    rows = signs.flatten(1).abs_().sum(dim=1)
     return int(rows.sum(dtype=torch.float64))
 
 
-def _is_weight(layer: nn.Module, name: str) -> bool:
+def is_counted_weight(layer: nn.Module, name: str) -> bool:
+    """Whether a layer's parameter is one that k runs over."""
     return name == "weight" and isinstance(layer, nn.Conv2d | nn.Linear)
