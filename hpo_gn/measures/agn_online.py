@@ -52,15 +52,21 @@ class OnlineAGN:
             UnknownNameError: the model has no module of that name.
             ModelError: the module is no `nn.Linear`, or the model has none.
         """
-        handle = find_linear(model, self.linear_layer).register_forward_hook(self._watch)
+        handle = find_linear(model, self.linear_layer).register_forward_hook(self._watch, with_kwargs=True)
         try:
             yield
         finally:
             handle.remove()
 
-    def _watch(self, layer: nn.Linear, args: tuple[Any, ...], output: Tensor) -> None:
+    def _watch(self, layer: nn.Linear, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         if layer.training and output.requires_grad:
-            features = args[0].detach()
+            (features,) = (*args, *kwargs.values())
+            if features.dim() != 2:
+                raise ModelError(
+                    "the watched linear layer must get one vector a sample [B, d], "
+                    f"got {list(features.shape)}"
+                )
+            features = features.detach()
             output.register_hook(partial(self._add, features, layer.bias is not None))  # type: ignore[no-untyped-call]  # torch's
 
     def _add(self, features: Tensor, bias: bool, delta: Tensor) -> None:

@@ -53,6 +53,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         modes_as_found(model),
         buffers_as_found(model),
         torch.random.fork_rng(devices=list(devices)),
+        torch.inference_mode(False),
         torch.no_grad(),
     ):
         model.eval()

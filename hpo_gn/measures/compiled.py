@@ -71,7 +71,8 @@ class CompiledForward:
             plain = watch.take().is_left_as(logits)
         with eagerly(self._model):
             same = plain and torch.equal(layer(call(body, sample)), logits)
-        return torch.compile(body) if same else None  # type: ignore[return-value]  # it is a module
+        context = getattr(self._model, "dynamo_ctx", None)  # the user's backend and options
+        return context(body) if same and context is not None else None
 
     def __call__(self, inputs: Inputs) -> tuple[Tensor, Seen | None]:
         """Logits [B, C] and what the layer did."""

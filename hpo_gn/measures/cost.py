@@ -89,10 +89,12 @@ class Meter:
 
         def leave(_module: nn.Module, _args: object, output: Any) -> None:
             logits = getattr(output, "logits", output)
+            if not isinstance(logits, torch.Tensor):
+                return  # which `call` refuses
             samples = len(logits)
             self.add_forward(samples)
             if recording and logits.requires_grad:
-                logits.register_hook(lambda _: self._add_backward(samples))
+                logits.register_hook(lambda _: self._add_backward(samples))  # type: ignore[no-untyped-call]  # torch's
 
         with ExitStack() as stack:
             stack.callback(model.register_forward_pre_hook(enter).remove)

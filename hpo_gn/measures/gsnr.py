@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hpo_gn.errors import NonFiniteError
 from hpo_gn.measures.batch import Batch
 from hpo_gn.measures.gradients import Gradient
 from hpo_gn.measures.moments import MomentSums
@@ -47,6 +48,9 @@ class GSNR:
     def compute(self) -> Mapping[str, float]:
         """The columns; starts anew."""
         moments = self._sums.take()
+        for name, mean in moments.mean.items():
+            if not bool(mean.isfinite().all()):
+                raise NonFiniteError(f"the gradient of {name!r} is not finite")
         ratios = {name: _ratios(mean, moments.variance[name]) for name, mean in moments.mean.items()}
         counted = torch.cat(list(ratios.values())) if ratios else torch.empty(0)
         columns = {

@@ -47,10 +47,11 @@ class Seen:
     outputs: Tensor
     passed: Tensor
     bias: bool
+    version: int = 0
 
     def is_left_as(self, logits: Tensor) -> bool:
         """Whether logits are z itself, not changed in place either."""
-        return logits is self.passed and logits._version == 0
+        return logits is self.passed and logits._version == self.version
 
 
 class Watch:
@@ -78,7 +79,7 @@ class Watch:
     ) -> Tensor:
         (features,) = (*args, *kwargs.values())
         if not self.needs_gradients:
-            self._calls.append(Seen(features, output, output, layer.bias is not None))
+            self._calls.append(Seen(features, output, output, layer.bias is not None, output._version))
             return output
         outputs = output
         if not torch.is_grad_enabled():
@@ -88,6 +89,10 @@ class Watch:
         passed = outputs.clone()
         self._calls.append(Seen(features.detach(), outputs, passed, layer.bias is not None))
         return passed
+
+    def forget(self, *_: Any) -> None:
+        """Begin a forward pass."""
+        self._calls.clear()
 
     def take(self) -> Seen:
         """What the layer did in the forward pass just made.

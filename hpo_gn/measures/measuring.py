@@ -19,7 +19,7 @@ from hpo_gn.measures.cost import Meter
 from hpo_gn.measures.gradients import Backpropagation, Gradient, check_samples_are_apart
 from hpo_gn.measures.last_linear import Seen, Watch, find_linear
 from hpo_gn.measures.row import Row
-from hpo_gn.measures.samples import Batches, Inputs, Pair, Samples, call, select, to_device, unpack
+from hpo_gn.measures.samples import Batches, Inputs, Pair, Samples, call, moved, select, to_device, unpack
 from hpo_gn.measures.subset import draw_subset
 
 _BATCH = 1000
@@ -191,7 +191,7 @@ class _Walk:
             for inputs, targets in self._pieces(chain([first], unpacked)):
                 walked += targets.shape[0]
                 batch, backward = forward(
-                    to_device(inputs, self._device), targets.to(self._device), population
+                    to_device(inputs, self._device), moved(targets, self._device), population
                 )
                 self._update(batch, visitors=False)
                 if backward is not None:
@@ -244,7 +244,10 @@ class _Walk:
                     stack.enter_context(each.attached(self._model))
             if self._visitors:
                 self._sweep = stack.enter_context(Backpropagation(self._model).attached())
-            watch = stack.enter_context(Watch(find_linear(self._model, name)).attached()) if watched else None
+            watch = None
+            if watched:
+                watch = stack.enter_context(Watch(find_linear(self._model, name)).attached())
+                stack.callback(self._model.register_forward_pre_hook(watch.forget).remove)
             yield partial(self._eager, watch, self._sweep)
 
     def _eager(

@@ -56,7 +56,7 @@ class MomentSums:
 
     def _settle(self) -> None:
         for name, recent in self._recent.items():
-            self._rounding = torch.finfo(recent[0].dtype).eps
+            self._rounding = torch.finfo(recent[0].dtype).eps * max(8, min(self._samples, _RECENT))
             if name not in self._sums:
                 self._sums[name] = [torch.zeros_like(each, dtype=torch.float64) for each in recent]
             for total, each in zip(self._sums[name], recent, strict=True):

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hpo_gn.errors import NonFiniteError
 from hpo_gn.measures.batch import Batch
 from hpo_gn.measures.gradients import Gradient
 from hpo_gn.measures.nonfinite import check_finite
@@ -30,11 +31,14 @@ class SameSign:
     seed: int = 0
     split: Literal["train"] = field(default="train", init=False)
     _counts: dict[str, list[Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _bad: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
     _seen: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def visit(self, gradient: Gradient) -> None:
         """Take in one parameter's gradients."""
         counts = [each.to(torch.int32) for each in (gradient.sign_sums(), gradient.nonzeros())]
+        if not gradient.is_finite():
+            self._bad.append(gradient.place.name)
         before = self._counts.setdefault(gradient.place.name, [torch.zeros_like(each) for each in counts])
         for total, each in zip(before, counts, strict=True):
             total += each
@@ -43,11 +47,14 @@ class SameSign:
         """Take in one batch."""
         self._seen.append(len(batch))
         check_finite(batch)
+        if self._bad:
+            raise NonFiniteError(f"the gradient of {self._bad[0]!r} is not finite")
 
     def compute(self) -> Mapping[str, float]:
         """The column; starts anew."""
         counts, samples = list(self._counts.values()), sum(self._seen)
         self._counts.clear()
+        self._bad.clear()
         self._seen.clear()
         # Positive and negative signs add up to the nonzero ones and differ by the sum of signs.
         majority = sum(int((nonzero + signs.abs()).sum()) for signs, nonzero in counts) / 2

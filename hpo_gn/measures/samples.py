@@ -102,8 +102,13 @@ def join(parts: list[Inputs]) -> Inputs:
 def to_device(inputs: Inputs, device: torch.device) -> Inputs:
     """The same on a device."""
     if isinstance(inputs, Tensor):
-        return inputs.to(device)
-    return {name: tensor.to(device) for name, tensor in inputs.items()}
+        return moved(inputs, device)
+    return {name: moved(tensor, device) for name, tensor in inputs.items()}
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The same on a device; of one made in inference mode a copy, which autograd takes."""
+    return tensor.to(device, copy=tensor.is_inference())
 
 
 def pieces(inputs: Inputs, targets: Tensor, size: int) -> Iterator[tuple[Inputs, Tensor]]:

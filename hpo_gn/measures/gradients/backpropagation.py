@@ -15,14 +15,14 @@ from hpo_gn.measures.gradients.batch_norm import as_affine_maps
 from hpo_gn.measures.gradients.gradient import Direct, Gradient, Place, working_dtype
 from hpo_gn.measures.gradients.layers import Call
 from hpo_gn.measures.gradients.opaque import per_sample_gradients
-from hpo_gn.measures.gradients.plan import Unit, Wanted, every, plan, uses_in_graph, whole
+from hpo_gn.measures.gradients.plan import Unit, Wanted, every, plan, uses_outside, whole
 from hpo_gn.measures.gradients.shared import Sum
 from hpo_gn.measures.samples import Inputs, call, count
 
 Visit = Callable[[Gradient], None]
 
-_FIRST = 64
-"""Samples of a first pass."""
+_FIRST = 1
+"""Samples of a first pass. What then has more rows than one has not a row a sample."""
 _KEPT = 2**26
 """Bytes of layers' inputs that a pass may keep."""
 
@@ -58,6 +58,7 @@ class Backpropagation:
         self._anchor = torch.zeros((), device=next(model.parameters()).device, requires_grad=True)
         self._batch = 0
         self._kept: int | None = None
+        self._own: dict[tuple[int, int], list[bool]] = {}
         self._sweep: _Sweep | None = None
 
     @property
@@ -98,6 +99,10 @@ class Backpropagation:
         self._kept = sum(record.bytes for record in self._records) // max(1, self._batch)
         self._uses = Counter(id(each) for record in self._records for each in record.unit.parameters.values())
         if not self._checked:
+            if not logits.requires_grad:
+                raise ModelError(
+                    "the model's output must be differentiable, got one that requires no gradients"
+                )
             self._checked = True
             if self._misses_a_use(logits):
                 self._hooks.close()
@@ -112,7 +117,8 @@ class Backpropagation:
         opaque = [id(each) for unit in self._units if not unit.has_form for each in unit.parameters.values()]
         if len(set(opaque)) < len(opaque) or any(key in formed or self._uses[key] > 1 for key in opaque):
             return True
-        return any(uses > self._uses[key] for key, uses in uses_in_graph(logits).items() if key in formed)
+        calls = {node: record.tensors for record in self._records for node in record.nodes}
+        return any(id(each) in formed or id(each) in opaque for each in uses_outside(logits, calls))
 
     def _record(
         self, unit: Unit, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
@@ -121,14 +127,34 @@ class Backpropagation:
         if not (self._recording and torch.is_grad_enabled()):  # its author may keep a call out of training
             return output
         record = _Record(unit, args, kwargs)
+        if not unit.has_form:
+            record.own = self._rows(record)
         self._records.append(record)
         if isinstance(output, Tensor):  # nearly always, and walking a tree takes as long as a small layer
             return self._tap(record, output)
         return pytree.tree_map(partial(self._tap, record), output)
 
+    def _rows(self, record: "_Record") -> list[bool]:
+        """Of each leaf of a call's arguments, whether it has a row a sample."""
+        call = id(record.unit), sum(each.unit is record.unit for each in self._records)
+        rows = [
+            isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == self._batch
+            for leaf in pytree.tree_leaves((record.args, record.kwargs))
+        ]
+        if self._batch == 1:
+            self._own.setdefault(call, rows)
+        known = self._own.get(call, rows)
+        return [now and before for now, before in zip(rows, known, strict=True)]
+
     def _tap(self, record: "_Record", output: Any) -> Any:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             return output
+        if isinstance(record.unit.module, nn.RNNBase) and record.deltas:  # states, [layers, B, …]
+            tapped: Tensor = self._tap_rows(record, output.transpose(0, 1)).transpose(0, 1)
+            return tapped
+        return self._tap_rows(record, output)
+
+    def _tap_rows(self, record: "_Record", output: Tensor) -> Any:
         if output.shape[:1] == (1,):  # the same for all samples, as of positions
             output = output.expand(self._batch, *output.shape[1:])
         if output.shape[:1] != (self._batch,):
@@ -136,13 +162,16 @@ class Backpropagation:
                 f"layer {record.unit.name!r} must keep one row a sample, [{self._batch}, …], "
                 f"got {list(output.shape)}"
             )
-        if output._is_view() or output.is_leaf:
-            output = output.clone()  # autograd lets nobody write over these, and models do
+        if not record.unit.has_form or output._is_view() or output.is_leaf:
+            # Autograd lets nobody write over these, and models do; or others may still need it as it is.
+            output = output.clone()
         place = len(record.deltas)
         record.deltas.append(None)
-        return _Tap.apply(  # type: ignore[no-untyped-call]  # torch's
+        tapped = _Tap.apply(  # type: ignore[no-untyped-call]  # torch's
             output, self._anchor, partial(self._receive, record, place)
         )
+        record.nodes.append(tapped.grad_fn)
+        return tapped
 
     def _receive(self, record: "_Record", place: int, delta: Tensor) -> None:
         record.deltas[place] = delta
@@ -155,7 +184,8 @@ class Backpropagation:
         """Propagate the summed losses [B] back and visit the gradients of every wanted parameter."""
         self._sweep = _Sweep(self._names, self._uses, self._batch, visit)
         if losses.requires_grad:
-            torch.autograd.grad(losses, self._anchor, torch.ones_like(losses), allow_unused=True)
+            with as_affine_maps(self._model):  # for what is computed again there
+                torch.autograd.grad(losses, self._anchor, torch.ones_like(losses), allow_unused=True)
         with torch.no_grad(), _as_it_is(losses):
             self._sweep.finish(self._units, self._records)
         self._records.clear()
@@ -168,8 +198,19 @@ class _Record:
     def __init__(self, unit: Unit, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.unit, self.args, self.kwargs = unit, args, kwargs
         self.deltas: list[Tensor | None] = []
+        self.nodes: list[Any] = []
+        self.own: list[bool] = []
+        self.autocast = {
+            kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+            for kind in ("cpu", "cuda")
+        }
         leaves = args if unit.has_form and not kwargs else pytree.tree_leaves((args, kwargs))
         self._versions = [(leaf, leaf._version) for leaf in leaves if isinstance(leaf, Tensor)]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The inputs."""
+        return [tensor for tensor, _ in self._versions]
 
     @property
     def bytes(self) -> int:
@@ -185,13 +226,15 @@ class _Record:
         self.check()
         (delta,) = self.deltas
         assert delta is not None
-        inputs = next(tensor for tensor, _ in self._versions)
-        # As its output, the input may be the same for all samples.
-        return Call(self.unit.module, inputs.expand(len(delta), *inputs.shape[1:]), delta)
+        inputs = self.tensors[0]
+        if len(inputs) == 1:  # the same for all samples
+            inputs = inputs.expand(len(delta), *inputs.shape[1:])
+        return Call(self.unit.module, inputs, delta)
 
     def drop(self) -> None:
         """Let go of what it holds."""
-        self.args, self.kwargs, self.deltas, self._versions = (), {}, [], []
+        self.args, self.kwargs = (), {}
+        self.deltas, self.nodes, self._versions = [], [], []
 
     def check(self) -> None:
         """Refuse inputs that are no longer what the layer saw."""
@@ -242,9 +285,18 @@ class _Sweep:
     def _settle_opaque(self, record: _Record) -> None:
         record.check()
         parameters, inputs = record.unit.parameters, (record.args, record.kwargs)
-        for samples, gradients in per_sample_gradients(
-            record.unit.module, parameters, inputs, record.deltas, self._batch
-        ):
+        parts = per_sample_gradients(
+            record.unit.module, parameters, inputs, record.own, record.deltas, self._batch
+        )
+        while True:
+            with ExitStack() as stack:
+                for kind, (enabled, dtype) in record.autocast.items():
+                    if enabled:
+                        stack.enter_context(torch.autocast(kind, dtype, cache_enabled=False))
+                part = next(parts, None)
+            if part is None:
+                return
+            samples, gradients = part
             for name, parameter in parameters.items():
                 self._show(Direct(self._place(parameter, samples), gradients[name]))
 

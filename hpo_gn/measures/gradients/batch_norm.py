@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,11 @@ from hpo_gn.errors import ModelError
 
 BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 AnyBatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+def is_plain(module: nn.Module) -> TypeGuard[AnyBatchNorm]:
+    """Whether it is torch's batch norm and nothing more, which a subclass may be."""
+    return type(module) in BatchNorm and "forward" not in vars(module)
 
 
 @contextmanager
@@ -26,7 +31,7 @@ def as_affine_maps(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for module in model.modules():
-            if isinstance(module, BatchNorm) and not module.training and "forward" not in vars(module):
+            if is_plain(module) and not module.training:
                 module.forward = partial(_apply, module)  # type: ignore[method-assign]  # for a while
                 stack.callback(delattr, module, "forward")
         yield
@@ -43,7 +48,12 @@ def with_statistics_of_one_sample(model: nn.Module) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            if isinstance(module, BatchNorm) and module.training:
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                if not is_plain(module):
+                    kind = type(module).__name__
+                    raise ModelError(
+                        f"layer {name!r} ({kind}) may do more than batch norm does, sample by sample"
+                    )
                 module.eval()  # its own forward pass would take the batch's statistics
                 stack.callback(module.train)
                 module.forward = partial(_normalize_alone, name, module)  # type: ignore[method-assign]  # likewise

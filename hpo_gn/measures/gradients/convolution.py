@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hpo_gn.measures.gradients.gradient import Gradient, Place, working
+from hpo_gn.measures.gradients.gradient import Gradient, Place, has_finite_sum, working
 
 Convolution = nn.Conv1d | nn.Conv2d
 
@@ -60,6 +60,10 @@ class Convolved(Gradient):
         if width >= self._sides[1] * channels:
             return self._in_blocks(index, _UNFOLDED, self._unfolded)
         return self._in_blocks(index, _GATHERED, self._gathered)
+
+    def is_finite(self) -> bool:
+        """Whether the deltas are."""
+        return has_finite_sum(self._deltas)
 
     def squared_norms(self) -> Tensor:
         """‖g_i‖², [n]."""

@@ -53,6 +53,10 @@ class Gradient(ABC):
     def per_sample(self, index: slice) -> Tensor:
         """The gradients of the samples at an index, [b, *shape]; the caller may write over them."""
 
+    @abstractmethod
+    def is_finite(self) -> bool:
+        """Whether what came back to the parameter's layer is; signs would hide that it is not."""
+
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """All gradients, some samples at a time."""
         size = max(1, CHUNK // max(1, self.place.parameter.numel()))
@@ -107,6 +111,15 @@ class Direct(Gradient):
         """The gradients of the samples at an index, [b, *shape]."""
         return self._gradients[index].clone()
 
+    def is_finite(self) -> bool:
+        """Whether they are."""
+        return has_finite_sum(self._gradients)
+
+
+def has_finite_sum(tensor: Tensor) -> bool:
+    """False if an element is NaN or infinite; one pass, which writes nothing."""
+    return bool(tensor.sum().isfinite())
+
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """What sums are computed in: float64 for float64, else float32."""
@@ -120,5 +133,5 @@ def working(tensor: Tensor) -> Tensor:
 
 def squared_rows(tensor: Tensor) -> Tensor:
     """Σ of squares of each row's elements: [n, …] → [n]. The norm reads a row once and writes nothing."""
-    norms: Tensor = torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.dim())))
+    norms: Tensor = torch.linalg.vector_norm(tensor.reshape(len(tensor), -1), dim=1)
     return norms.square()

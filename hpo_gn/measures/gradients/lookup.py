@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from hpo_gn.measures.gradients.gradient import Gradient, Place, squared_rows, working
+from hpo_gn.measures.gradients.gradient import Gradient, Place, has_finite_sum, squared_rows, working
 
 
 class Lookup(Gradient):
@@ -23,8 +23,8 @@ class Lookup(Gradient):
     def __init__(self, place: Place, layer: nn.Embedding, deltas: Tensor, indices: Tensor) -> None:
         super().__init__(place)
         self._rows = layer.num_embeddings
-        self._deltas = working(deltas).flatten(1, -2)
-        self._indices = indices.flatten(1)
+        self._deltas = working(deltas).reshape(len(deltas), -1, deltas.shape[-1])
+        self._indices = indices.reshape(len(indices), -1)
         self._padding = layer.padding_idx
 
     @cached_property
@@ -47,6 +47,10 @@ class Lookup(Gradient):
         gradients = sums.new_zeros(len(wanted), self._rows, sums.shape[1])
         gradients[sample[chosen] - wanted.start, row[chosen]] = sums[chosen]
         return gradients
+
+    def is_finite(self) -> bool:
+        """Whether the deltas are."""
+        return has_finite_sum(self._deltas)
 
     def squared_norms(self) -> Tensor:
         """‖g_i‖², [n]."""

@@ -17,6 +17,7 @@ def per_sample_gradients(
     module: nn.Module,
     parameters: Mapping[str, nn.Parameter],
     inputs: tuple[tuple[Any, ...], dict[str, Any]],
+    split: list[bool],
     deltas: list[Tensor | None],
     batch: int,
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
@@ -28,8 +29,8 @@ def per_sample_gradients(
     Args:
         module: it.
         parameters: those that are wanted, by name in the module.
-        inputs: the positional and keyword arguments of its call. Tensors whose first side is the batch's are
-            split into samples; all others are every sample's.
+        inputs: the positional and keyword arguments of its call.
+        split: of each leaf of these, whether it has a row a sample; all others are every sample's.
         deltas: ∂(Σ_i L_i)/∂ of each floating-point tensor in its output, None for one that nothing depends
             on.
         batch: B, samples.
@@ -38,11 +39,10 @@ def per_sample_gradients(
         Samples, and their gradients [b, *shape] by parameter name.
     """
     leaves, structure = pytree.tree_flatten(inputs)
-    split = [isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == batch for leaf in leaves]
     values = {name: parameter.detach() for name, parameter in parameters.items()}
 
-    def gradients(sample: list[Any], delta: list[Tensor | None]) -> dict[str, Tensor]:
-        """Of one sample: leaves and deltas without the batch's side."""
+    def forward(sample: list[Any], delta: list[Tensor | None]) -> Callable[[dict[str, Tensor]], list[Tensor]]:
+        """The parameters' values → the outputs that have δ, of one sample without the batch's side."""
         restored = [leaf.unsqueeze(0) if own else leaf for leaf, own in zip(sample, split, strict=True)]
         args, kwargs = pytree.tree_unflatten(restored, structure)
 
@@ -52,11 +52,27 @@ def per_sample_gradients(
                 for leaf in pytree.tree_leaves(functional_call(module, values, args, kwargs))
                 if isinstance(leaf, Tensor) and leaf.is_floating_point()
             ]
+            if isinstance(module, nn.RNNBase):  # whose states are [layers, B, …]
+                outputs = [outputs[0], *(states.transpose(0, 1) for states in outputs[1:])]
             return [output for output, each in zip(outputs, delta, strict=True) if each is not None]
 
-        pull = vjp(run, values)[1]
+        return run
+
+    def gradients(sample: list[Any], delta: list[Tensor | None]) -> dict[str, Tensor]:
+        pull = vjp(forward(sample, delta), values)[1]
         result: dict[str, Tensor] = pull([each.unsqueeze(0) for each in delta if each is not None])[0]
         return result
+
+    def alone(sample: list[Any], delta: list[Tensor | None]) -> dict[str, Tensor]:
+        own = {name: value.clone().requires_grad_() for name, value in values.items()}
+        rows = torch.autograd.grad(
+            forward(sample, delta)(own),
+            list(own.values()),
+            [each.unsqueeze(0) for each in delta if each is not None],
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return dict(zip(own, rows, strict=True))
 
     size = max(1, CHUNK // max(1, sum(value.numel() for value in values.values())))
     for start in range(0, batch, size):
@@ -65,14 +81,18 @@ def per_sample_gradients(
         delta = [None if d is None else d[index] for d in deltas]
         axes = ([0 if own else None for own in split], [None if d is None else 0 for d in delta])
         # Attention's other kernels cannot be mapped; what torch maps by a loop of its own, it warns of.
-        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
-            rows = _mapped(gradients, axes, sample, delta)
+            rows = _mapped(gradients, alone, axes, sample, delta)
         yield index, rows
 
 
 def _mapped(
-    gradients: Callable[..., dict[str, Tensor]], axes: tuple[Any, Any], sample: list[Any], delta: list[Any]
+    gradients: Callable[..., dict[str, Tensor]],
+    alone: Callable[..., dict[str, Tensor]],
+    axes: tuple[Any, Any],
+    sample: list[Any],
+    delta: list[Any],
 ) -> dict[str, Tensor]:
     try:
         mapped: dict[str, Tensor] = vmap(gradients, in_dims=axes)(sample, delta)
@@ -80,7 +100,7 @@ def _mapped(
     except (RuntimeError, NotImplementedError):  # an operation that cannot be mapped
         count = len(next(d for d in delta if d is not None))
         rows = [
-            gradients(
+            alone(
                 [leaf if axis is None else leaf[row] for leaf, axis in zip(sample, axes[0], strict=True)],
                 [d if axis is None else d[row] for d, axis in zip(delta, axes[1], strict=True)],
             )

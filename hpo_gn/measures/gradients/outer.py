@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hpo_gn.measures.gradients.gradient import Gradient, Place, squared_rows, working
+from hpo_gn.measures.gradients.gradient import Gradient, Place, has_finite_sum, squared_rows, working
 
 
 class Outer(Gradient):
@@ -23,6 +23,10 @@ class Outer(Gradient):
     def per_sample(self, index: slice) -> Tensor:
         """The gradients of the samples at an index, [b, k, d]."""
         return self._deltas[index, :, None] * self._inputs[index, None, :]
+
+    def is_finite(self) -> bool:
+        """Whether the deltas are."""
+        return has_finite_sum(self._deltas)
 
     def squared_norms(self) -> Tensor:
         """‖δ_i‖² ‖h_i‖², [n]."""
@@ -58,6 +62,10 @@ class Product(Gradient):
     def per_sample(self, index: slice) -> Tensor:
         """The gradients of the samples at an index, [b, k, d]."""
         return torch.bmm(self._deltas[index].mT, self._inputs[index])
+
+    def is_finite(self) -> bool:
+        """Whether the deltas are."""
+        return has_finite_sum(self._deltas)
 
     def squared_norms(self) -> Tensor:
         """‖g_i‖², [n], where positions are few from their inner products: Σ_tu (δ_t·δ_u)(h_t·h_u)."""

@@ -1,10 +1,10 @@
 """How a model is divided for reading its per-sample gradients."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from hpo_gn.errors import ModelError
 from hpo_gn.measures.gradients.layers import has_form
@@ -42,7 +42,7 @@ def plan(model: nn.Module, wanted: Wanted) -> list[Unit]:
     Raises:
         ModelError: no wanted parameter requires gradients.
     """
-    units = list(_units("", model, wanted))
+    units = list(_units("", model, wanted, set()))
     if not units:
         raise ModelError(f"no parameter of {type(model).__name__} that is measured requires gradients")
     return units
@@ -50,23 +50,24 @@ def plan(model: nn.Module, wanted: Wanted) -> list[Unit]:
 
 def whole(model: nn.Module, units: list[Unit]) -> list[Unit]:
     """The model as one unit, for parameters that are used in places which no layer's call shows."""
-    parameters = {
-        f"{unit.name}.{name}".lstrip("."): parameter
-        for unit in units
-        for name, parameter in unit.parameters.items()
-    }
+    wanted = {parameter for unit in units for parameter in unit.parameters.values()}
+    parameters = {name: each for name, each in model.named_parameters() if each in wanted}
     return [Unit("", model, False, parameters)]
 
 
-def _units(name: str, module: nn.Module, wanted: Wanted) -> Iterator[Unit]:
+def _units(name: str, module: nn.Module, wanted: Wanted, seen: set[nn.Module]) -> Iterator[Unit]:
+    if module in seen:  # several modules may have one inside
+        return
+    seen.add(module)
     form = has_form(module)
     if form or any(parameter is not None for parameter in module._parameters.values()):
-        parameters = dict(_parameters("", module, wanted))
+        first = {parameter: name for name, parameter in reversed([*_parameters("", module, wanted)])}
+        parameters = {name: parameter for parameter, name in reversed(first.items())}
         if parameters:
             yield Unit(name, module, form, parameters)
         return
     for child_name, child in module.named_children():
-        yield from _units(f"{name}.{child_name}".lstrip("."), child, wanted)
+        yield from _units(f"{name}.{child_name}".lstrip("."), child, wanted, seen)
 
 
 def _parameters(prefix: str, module: nn.Module, wanted: Wanted) -> Iterator[tuple[str, nn.Parameter]]:
@@ -93,18 +94,24 @@ def check_samples_are_apart(model: nn.Module) -> None:
             )
 
 
-def uses_in_graph(output: Tensor) -> Counter[int]:
-    """How often each parameter, by its id, enters the graph that a tensor was computed by."""
-    uses: Counter[int] = Counter()
-    seen, waiting = set(), [output.grad_fn]
+def uses_outside(logits: Tensor, calls: Mapping[Node, Iterable[Tensor]]) -> set[nn.Parameter]:
+    """The parameters that enter the graph outside of what calls show.
+
+    Args:
+        logits: what the graph computes.
+        calls: the inputs of each call, by the node that its output comes from.
+    """
+    found: set[nn.Parameter] = set()
+    seen, waiting = set(), [logits.grad_fn]
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        for following, _ in node.next_functions:
-            if (parameter := getattr(following, "variable", None)) is not None:
-                uses[id(parameter)] += 1
-            else:
-                waiting.append(following)
-    return uses
+        if node in calls:
+            waiting.extend(each.grad_fn for each in calls[node])
+        elif (parameter := getattr(node, "variable", None)) is not None:
+            found.add(parameter)
+        else:
+            waiting.extend(following for following, _ in node.next_functions)
+    return found

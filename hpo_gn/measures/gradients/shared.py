@@ -24,3 +24,7 @@ class Sum(Gradient):
     def per_sample(self, index: slice) -> Tensor:
         """The gradients of the samples at an index, [b, *shape]."""
         return torch.stack([use.per_sample(index) for use in self._uses]).sum(dim=0)
+
+    def is_finite(self) -> bool:
+        """Whether those of all uses are."""
+        return all(use.is_finite() for use in self._uses)
