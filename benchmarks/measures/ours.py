@@ -74,9 +74,7 @@ def moments(model: nn.Module, inputs: Tensor, targets: Tensor) -> Iterator[Prepa
     sweep, sums = Backpropagation(model), MomentSums()
 
     def run() -> None:
-        _propagate(
-            sweep, inputs, targets, lambda gradient: sums.add(gradient.place.name, *gradient.moments())
-        )
+        _propagate(sweep, inputs, targets, sums.add)
         sums.count(len(targets))
 
     def result() -> Tensor:

@@ -38,7 +38,7 @@ class GSNR:
 
     def visit(self, gradient: Gradient) -> None:
         """Take in one parameter's gradients."""
-        self._sums.add(gradient.place.name, *gradient.moments())
+        self._sums.add(gradient)
 
     def update(self, batch: Batch) -> None:
         """Take in one batch."""

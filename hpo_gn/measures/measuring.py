@@ -208,7 +208,11 @@ class _Walk:
                 continue
             start = 0
             while start < len(targets):
-                index = slice(start, start + self._sweep.samples_at_once)
+                left = len(targets) - start
+                pieces = math.ceil(left / self._sweep.samples_at_once)
+                index = slice(
+                    start, start + math.ceil(left / pieces)
+                )  # of one size, since small ones are slow
                 yield select(inputs, index), targets[index]
                 start = index.stop
 

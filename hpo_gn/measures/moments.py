@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hpo_gn.measures.gradients import Gradient
+
 _RECENT = 4096
 """Samples after which sums are added to the float64 ones."""
 
@@ -36,16 +38,16 @@ class MomentSums:
     def __init__(self) -> None:
         self._samples = self._recent_samples = 0
         self._sums: dict[str, list[Tensor]] = {}
-        self._recent: dict[str, list[Tensor]] = {}
+        self._recent: dict[str, tuple[Tensor, Tensor]] = {}
         self._rounding = 0.0
 
-    def add(self, name: str, first: Tensor, second: Tensor) -> None:
-        """Take in Σ g and Σ g² of one parameter over some samples."""
+    def add(self, gradient: Gradient) -> None:
+        """Take in one parameter's gradients of some samples."""
+        name = gradient.place.name
         if name in self._recent:
-            for total, each in zip(self._recent[name], (first, second), strict=True):
-                total += each
+            gradient.add_moments(*self._recent[name])
         else:
-            self._recent[name] = [first, second]
+            self._recent[name] = gradient.moments()
 
     def count(self, samples: int) -> None:
         """Take in that all parameters got that many samples more."""

@@ -92,7 +92,7 @@ class _Gathered:
         self._sums = MomentSums()
 
     def visit(self, gradient: Gradient) -> None:
-        self._sums.add(gradient.place.name, *gradient.moments())
+        self._sums.add(gradient)
 
     def update(self, batch: Batch) -> None:
         self._sums.count(len(batch))

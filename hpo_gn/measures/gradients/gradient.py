@@ -71,10 +71,14 @@ class Gradient(ABC):
     def moments(self) -> tuple[Tensor, Tensor]:
         """Σ_i g_i and Σ_i g_i² of each element, [*shape] both."""
         first, second = self._zeros(), self._zeros()
+        self.add_moments(first, second)
+        return first, second
+
+    def add_moments(self, first: Tensor, second: Tensor) -> None:
+        """Add Σ_i g_i and Σ_i g_i² to what is there, [*shape] both."""
         for _, gradients in self.chunks():
             first += gradients.sum(dim=0)
             second += gradients.square_().sum(dim=0)
-        return first, second
 
     def sign_sums(self) -> Tensor:
         """Σ_i sign(g_i) of each element, [*shape], whole numbers."""

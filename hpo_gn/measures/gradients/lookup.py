@@ -57,10 +57,11 @@ class Lookup(Gradient):
         sample, _, sums = self._used
         return sums.new_zeros(len(self)).index_add_(0, sample, squared_rows(sums))
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Σ_i g_i and Σ_i g_i², [V, d] both."""
+    def add_moments(self, first: Tensor, second: Tensor) -> None:
+        """Add Σ_i g_i and Σ_i g_i², [V, d] both."""
         _, row, sums = self._used
-        return self._add(row, sums), self._add(row, sums.square())
+        first.index_add_(0, row, sums)
+        second.index_add_(0, row, sums.square())
 
     def sign_sums(self) -> Tensor:
         """Σ_i sign(g_i), [V, d]."""

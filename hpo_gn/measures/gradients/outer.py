@@ -37,6 +37,11 @@ class Outer(Gradient):
         squares = self._deltas.square().T @ self._inputs.square()
         return self._deltas.T @ self._inputs, squares
 
+    def add_moments(self, first: Tensor, second: Tensor) -> None:
+        """The same, added while they are multiplied."""
+        first.addmm_(self._deltas.T, self._inputs)
+        second.addmm_(self._deltas.square().T, self._inputs.square())
+
     def sign_sums(self) -> Tensor:
         """sign(δ)ᵀ sign(h), [k, d]."""
         return self._deltas.sign().T @ self._inputs.sign()
