@@ -67,8 +67,8 @@ def _normalize_alone(name: str, layer: AnyBatchNorm, inputs: Tensor) -> Tensor:
             f"layer {name!r} ({type(layer).__name__}) gets one value a channel, "
             "of which one sample has no statistics"
         )
-    # torch's group norm is faster but rounds otherwise, and gradients that are 0 but for rounding have signs.
-    return functional.instance_norm(inputs, weight=layer.weight, bias=layer.bias, eps=layer.eps)
+    # One group a channel is an instance norm, whose forward pass takes three to six times as long.
+    return functional.group_norm(inputs, layer.num_features, layer.weight, layer.bias, layer.eps)
 
 
 def _apply(layer: AnyBatchNorm, inputs: Tensor) -> Tensor:
