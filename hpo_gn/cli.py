@@ -132,7 +132,7 @@ def search(
             model=model if training else model or "mlp",
             training=training,
             space=load_space(space) if space else paper_space(),
-            objective=make_objective(objective, alpha=alpha, normalized=normalized, estimate=agn),
+            objective=make_objective(objective, alpha=alpha, normalized=normalized, agn=agn),
             searcher=searcher,
             epochs=epochs,
             min_epochs=min_epochs,

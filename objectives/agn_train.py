@@ -14,7 +14,7 @@ class AgnTrain(AgnTerm):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (self.agn, MeanLoss("train", self.samples))
+        return (self.agn_measure, MeanLoss("train", self.samples))
 
     def __call__(self, history: History) -> float:
         """The objective's value."""

@@ -14,7 +14,7 @@ class AgnVal(AgnTerm):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (self.agn, MeanLoss("validation"))
+        return (self.agn_measure, MeanLoss("validation"))
 
     def __call__(self, history: History) -> float:
         """The objective's value."""

@@ -419,7 +419,7 @@ def test_a_storage_that_cannot_be_opened(tmp_path):
 def test_an_objective_that_estimates_agn_saves_the_pass_over_the_training_split(
     estimate, has, has_not, tmp_path
 ):
-    run(tmp_path, budget=4, seeds=1, objective=make_objective("agn-val", estimate=estimate))
+    run(tmp_path, budget=4, seeds=1, objective=make_objective("agn-val", agn=estimate))
     for trial in trials_of(tmp_path):
         history = History.of(trial)
         assert len(history) == 2

@@ -48,7 +48,7 @@ def named_layers(model: nn.Module, names: tuple[str, ...]) -> dict[str, nn.Modul
     modules = dict(model.named_modules())
     for name in names:
         if name not in modules:
-            raise UnknownNameError("module of the model", name, modules)
+            raise UnknownNameError("module of the model", name, filter(None, modules))
     return {name: modules[name] for name in names}
 
 

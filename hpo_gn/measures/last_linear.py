@@ -25,7 +25,7 @@ def find_linear(model: nn.Module, name: str | None = None) -> nn.Linear:
             raise ModelError(f"{type(model).__name__} has no nn.Linear layer, which AGN is read from")
         return layers[-1]
     if name not in modules:
-        raise UnknownNameError("module of the model", name, modules)
+        raise UnknownNameError("module of the model", name, filter(None, modules))
     layer = modules[name]
     if not isinstance(layer, nn.Linear):
         raise ModelError(f"layer {name!r} must be an nn.Linear, got {type(layer).__name__}")

@@ -85,25 +85,25 @@ def test_a_missing_column_is_named(objective, loss, normalized, rows, message):
 
 @BOTH
 @pytest.mark.parametrize(
-    ("estimate", "column", "agn"),
+    ("way", "column", "measure"),
     [
         ("exact", "agn", AGN()),
         ("sampled", "agn", AGN(samples=1000)),
         ("online", "agn_online", OnlineAGN()),
     ],
 )
-def test_agn_may_be_estimated(objective, loss, estimate, column, agn):
-    estimated = objective(1.0, estimate=estimate)
-    assert estimated.measures[0] == agn
+def test_agn_may_be_estimated(objective, loss, way, column, measure):
+    estimated = objective(1.0, agn=way)
+    assert estimated.measures[0] == measure
     assert estimated(History([{column: 5.0, loss: 0.8}, {column: 2.0, loss: 0.3}])) == pytest.approx(7.3)
 
 
 def test_the_training_loss_is_of_the_samples_that_agn_is_of():
-    assert AgnTrain(estimate="sampled").measures[1] == MeanLoss("train", samples=1000)
+    assert AgnTrain(agn="sampled").measures[1] == MeanLoss("train", samples=1000)
     assert AgnTrain().measures[1] == MeanLoss("train")
 
 
-def test_an_unknown_estimate_is_refused():
+def test_an_unknown_way_is_refused():
     with pytest.raises(ArgumentError) as raised:
-        AgnVal(estimate="cheap")
-    assert str(raised.value) == "estimate must be 'exact', 'sampled' or 'online', got 'cheap'"
+        AgnVal(agn="cheap")
+    assert str(raised.value) == "agn must be 'exact', 'sampled' or 'online', got 'cheap'"
