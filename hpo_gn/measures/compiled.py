@@ -49,7 +49,7 @@ class CompiledForward:
     """
 
     def __init__(self, model: nn.Module, wanted: bool, name: str | None) -> None:
-        self._model, self._wanted, self._name = model, wanted, name
+        self._model, self._name = model, name
         self._layer = find_linear(uncompiled(model), name) if wanted else None
 
     def fits(self, inputs: Inputs) -> bool:

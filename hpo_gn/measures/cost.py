@@ -83,9 +83,8 @@ class Meter:
 
         def enter(_module: nn.Module, _args: object) -> None:
             nonlocal recording
-            recording = (
-                torch.is_grad_enabled()
-            )  # a watched last layer turns it on for what follows that layer
+            # Asked here, since a watched last layer turns it on for what follows that layer.
+            recording = torch.is_grad_enabled()
 
         def leave(_module: nn.Module, _args: object, output: Any) -> None:
             logits = getattr(output, "logits", output)
