@@ -3,16 +3,13 @@ anything held.
 """
 
 import multiprocessing.connection
-import os
 import signal
-import socket
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 
 import torch
@@ -20,6 +17,7 @@ import torch
 from hpo_gn.allocator import keep_freed_memory
 from hpo_gn.budget import Ledger
 from hpo_gn.errors import HpoGnError
+from hpo_gn.owner import is_dead, new_owner
 from hpo_gn.ticker import ticking
 from hpo_gn.worker import Worker
 
@@ -31,44 +29,49 @@ _MOST_IDLE_DEATHS = 3
 class _Member:
     process: BaseProcess
     messages: Connection
-    owner: str
+    worker: Worker
 
 
-def run_crew(worker: Worker, count: int, ledger: Ledger, tick: Callable[[], None]) -> None:
-    """Run workers until there is nothing more to do.
+def run_crew(
+    worker: Worker, ledger: Ledger, tick: Callable[[], None], *, devices: Sequence[torch.device]
+) -> None:
+    """Run workers, one on each device given, until there is nothing more to do.
 
     One worker runs in this process; more run in processes of their own, with the same results. The first
     Ctrl-C (or SIGTERM) lets each worker finish its epoch and write its checkpoint, a second one stops it at
     once; either way its unused epochs go back.
 
     Args:
-        worker: what each of them is.
-        count: how many.
+        worker: what each of them is, but for its device.
         ledger: where a dead worker's holds are settled.
         tick: called about twice a second, from this thread or, with one worker, from another.
+        devices: of the workers; a device may come more than once.
 
     Raises:
         HpoGnError: what a worker raised, or that workers keep dying outside of any trial.
         KeyboardInterrupt: after Ctrl-C, when everything is settled.
     """
-    _release_dead(ledger)
-    if count == 1:
-        _run_here(worker, tick)
+    release_dead(ledger)
+    if len(devices) == 1:
+        _run_here(replace(worker, device=devices[0]), tick)
     else:
-        _Crew(worker, count, ledger).run(tick)
+        _Crew(worker, devices, ledger).run(tick)
 
 
-def _release_dead(ledger: Ledger) -> None:
+def forkserver() -> ForkServerContext:
+    """What starts processes: CUDA and database connections do not survive a fork of this one, and a server
+    that has only imported torch starts each at once.
+    """
+    multiprocessing.set_forkserver_preload([__name__, "torch._dynamo"])
+    return multiprocessing.get_context("forkserver")
+
+
+def release_dead(ledger: Ledger) -> None:
     """Settle what an earlier command on this machine held when it was killed, without waiting for its
     leases.
     """
     for owner in {hold["owner"] for hold in ledger.open_holds()}:
-        host, process, _ = owner.split(":", 2)
-        if (
-            host == socket.gethostname()
-            and not Path(f"/proc/{process}").exists()
-            and Path("/proc/self").exists()
-        ):
+        if is_dead(owner):
             ledger.release(owner)
 
 
@@ -76,7 +79,7 @@ def _run_here(worker: Worker, tick: Callable[[], None]) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(worker.experiment.threads)
     try:
-        with _stoppable() as stopping, ticking(tick, _TICK_S):
+        with stoppable() as stopping, ticking(tick, _TICK_S):
             worker.run(lambda: bool(stopping()))
         if stopping():
             raise KeyboardInterrupt
@@ -85,22 +88,19 @@ def _run_here(worker: Worker, tick: Callable[[], None]) -> None:
 
 
 class _Crew:
-    def __init__(self, worker: Worker, count: int, ledger: Ledger) -> None:
-        self._worker, self._ledger = worker, ledger
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    def __init__(self, worker: Worker, devices: Sequence[torch.device], ledger: Ledger) -> None:
+        self._workers = [replace(worker, device=device) for device in devices]
+        self._ledger = ledger
+        self._name = new_owner()
         self._started = self._idle_deaths = 0
         self._members: list[_Member] = []
-        self._count = count
-        # CUDA and database connections do not survive a fork of this process; a server that has only imported
-        # torch starts each worker at once.
-        multiprocessing.set_forkserver_preload([__name__, "torch._dynamo"])
-        self._context = multiprocessing.get_context("forkserver")
+        self._context = forkserver()
 
     def run(self, tick: Callable[[], None]) -> None:
-        with _stoppable() as stopping:
+        with stoppable() as stopping:
             try:
-                for _ in range(self._count):
-                    self._members.append(self._start())
+                for worker in self._workers:
+                    self._members.append(self._start(worker))
                 while self._members and not stopping():
                     self._watch()
                     tick()
@@ -110,16 +110,14 @@ class _Crew:
             if stopping():
                 raise KeyboardInterrupt
 
-    def _start(self) -> _Member:
+    def _start(self, worker: Worker) -> _Member:
         self._started += 1
+        named = replace(worker, owner=f"{self._name}:{self._started}")
         ours, theirs = self._context.Pipe(duplex=False)
-        owner = f"{self._name}:{self._started}"
-        process = self._context.Process(
-            target=_work, args=(replace(self._worker, owner=owner), theirs), daemon=True
-        )
+        process = self._context.Process(target=_work, args=(named, theirs), daemon=True)
         process.start()
         theirs.close()
-        return _Member(process, ours, owner)
+        return _Member(process, ours, named)
 
     def _watch(self) -> None:
         multiprocessing.connection.wait(
@@ -133,16 +131,29 @@ class _Crew:
     def _replace(self, dead: _Member) -> _Member:
         if message := _message(dead):
             raise HpoGnError(message)
-        held = [hold for hold in self._ledger.open_holds() if hold["owner"] == dead.owner]
-        self._ledger.release(dead.owner)
+        owner = str(dead.worker.owner)
+        held = [hold for hold in self._ledger.open_holds() if hold["owner"] == owner]
+        self._ledger.release(owner)
         self._idle_deaths += not held
         if self._idle_deaths > _MOST_IDLE_DEATHS:
             raise HpoGnError(
                 f"workers keep dying before they run a trial, the last with exit code {dead.process.exitcode}"
             )
-        return self._start()
+        return self._start(dead.worker)
 
     def _stop(self, stopping: Callable[[], int]) -> None:
+        try:
+            self._wait(stopping)
+        finally:  # a second Ctrl-C raises
+            for member in self._members:
+                if member.process.is_alive():
+                    member.process.terminate()
+                    member.process.join(_TICK_S)
+                    member.process.kill()
+                    member.process.join()
+                self._ledger.release(str(member.worker.owner))
+
+    def _wait(self, stopping: Callable[[], int]) -> None:
         asked = 0
         while living := [member for member in self._members if member.process.is_alive()]:
             wanted = max(1, stopping())
@@ -151,8 +162,6 @@ class _Crew:
                 for member in living:
                     member.process.terminate()
             living[0].process.join(_TICK_S)
-        for member in self._members:
-            self._ledger.release(member.owner)
 
 
 def _message(member: _Member) -> str | None:
@@ -169,7 +178,7 @@ def _work(worker: Worker, messages: Connection) -> None:
     keep_freed_memory()
     torch.set_num_threads(worker.experiment.threads)
     leader = multiprocessing.parent_process()
-    with _stoppable(signal.SIGTERM) as stopping:
+    with stoppable(signal.SIGTERM) as stopping:
         try:
             worker.run(lambda: bool(stopping()) or leader is None or not leader.is_alive())
         except HpoGnError as error:
@@ -178,7 +187,7 @@ def _work(worker: Worker, messages: Connection) -> None:
 
 
 @contextmanager
-def _stoppable(*signals: signal.Signals) -> Iterator[Callable[[], int]]:
+def stoppable(*signals: signal.Signals) -> Iterator[Callable[[], int]]:
     """Count stop signals inside; the second raises KeyboardInterrupt. Outside the main thread nothing is
     caught.
     """

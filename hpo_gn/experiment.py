@@ -56,6 +56,8 @@ class Experiment:
         validation_fraction: the share of the training set held out for validation.
         seed: every random number of the search is a function of it.
         from_scratch: train a promoted configuration anew, and charge it in full, as the paper does.
+        charge: what the budget pays: "epochs" alone, or "measures" too, as the shares of an epoch that they
+            take, so that objectives compete at equal compute.
         mixed_precision, channels_last: as in `SupervisedTraining`.
         threads: CPU threads of each worker; fixed, since they change the order of sums.
         gpus: what an epoch of a trial costs, in GPU×epochs.
@@ -80,6 +82,7 @@ class Experiment:
     validation_fraction: float = 0.1
     seed: int = 0
     from_scratch: bool = False
+    charge: Literal["epochs", "measures"] = "epochs"
     mixed_precision: bool = False
     channels_last: bool = False
     threads: int = 1
@@ -94,6 +97,8 @@ class Experiment:
             raise ArgumentError("seed", "0 or more", self.seed)
         if self.min_epochs is not None and not 1 <= self.min_epochs <= self.epochs:
             raise ArgumentError("min_epochs", f"from 1 to epochs ({self.epochs})", self.min_epochs)
+        if self.charge not in ("epochs", "measures"):
+            raise ArgumentError("charge", "epochs or measures", self.charge)
         if self.eta < 2:
             raise ArgumentError("eta", "2 or more", self.eta)
         if (self.model is None) == (self.training is None):
@@ -209,6 +214,7 @@ _PLAIN = (
     "validation_fraction",
     "seed",
     "from_scratch",
+    "charge",
     "mixed_precision",
     "channels_last",
     "threads",

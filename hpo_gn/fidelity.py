@@ -33,3 +33,8 @@ def continues(trial: Trial | FrozenTrial) -> int | None:
     """The number of the trial that this one continues, or None if it starts from scratch."""
     number = trial.user_attrs.get(CONTINUES)
     return None if number is None else int(number)
+
+
+def format_epochs(epochs: float) -> str:
+    """A number of (GPU×)epochs as text: whole ones without a point."""
+    return str(int(epochs)) if epochs == int(epochs) else f"{epochs:.1f}"

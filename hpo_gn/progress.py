@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpo_gn.budget import Ledger
+from hpo_gn.fidelity import format_epochs
 from hpo_gn.rounds import ROUNDS
 
 
@@ -61,7 +62,8 @@ class SearchProgress:
         account = self._ledger.account()
         total = self._planned or account.limit
         left = max(0, total - account.spent - account.held)
-        epochs = f"{account.spent}/{total} epochs, {account.held} held, {left} left"
+        spent, held, rest = (format_epochs(number) for number in (account.spent, account.held, left))
+        epochs = f"{spent}/{total} epochs, {held} held, {rest} left"
         trials = self._trials()
         self._live.update(
             self._task,
@@ -96,7 +98,7 @@ class SearchProgress:
         failed = f", {lost} failed" if lost else ""
         return f"round {rounds}, {len(ended)}/{len(trials)} trials{failed}{shown}"
 
-    def _time_left(self, spent: int, total: int) -> str:
+    def _time_left(self, spent: float, total: float) -> str:
         done = spent - self._at_first
         if done <= 0 or spent >= total:
             return ""

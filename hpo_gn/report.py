@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from hpo_gn.fidelity import format_epochs
 from hpo_gn.result import Result
 
 
@@ -18,11 +19,12 @@ def describe(result: Result) -> RenderableType:
     trials = ", ".join(f"{count} {state}" for state, count in result.trials.items())
     return Group(
         "",
-        f"Search: {search.spent} of {search.limit} GPU×epochs spent, {search.held} held; trials: {trials}; "
+        f"Search: {format_epochs(search.spent)} of {search.limit} GPU×epochs spent, "
+        f"{format_epochs(search.held)} held; trials: {trials}; "
         f"{search.training_s:.0f} s training, {search.measuring_s:.0f} s measuring.",
         f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",
         f"Retraining: {result.epochs} epochs on the full training set, "
-        f"{len(result.winner.test_accuracy)} seeds each: {retraining.spent} GPU×epochs.",
+        f"{len(result.winner.test_accuracy)} seeds each: {format_epochs(retraining.spent)} GPU×epochs.",
         "",
         table,
         "",

@@ -36,11 +36,14 @@ class Retrained:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a search or a retraining used, in GPU×epochs and in seconds."""
+    """What a search or a retraining used, in GPU×epochs and in seconds; `measuring` is the part of `spent`
+    that measuring was charged.
+    """
 
     limit: int
-    spent: int
-    held: int
+    spent: float
+    held: float
+    measuring: float
     training_s: float
     measuring_s: float
 

@@ -30,6 +30,11 @@ INDEX = "hpo_gn:index"
 _TAG = 2**31  # no trial has this number, so no retraining shares a trial's seed
 
 
+def retraining_name(study: str, winner: int) -> str:
+    """The name of the study of a trial's retraining."""
+    return f"{study}/retraining of trial {winner}"
+
+
 def find_winner(study: optuna.Study) -> FrozenTrial:
     """The best completed trial among those with the most epochs.
 
@@ -59,6 +64,12 @@ def prepare(study: optuna.Study, experiment: Experiment, winner: Mapping[str, An
             if (role, index) not in there:
                 study.add_trial(_trial(experiment, role, index, params))
     study.set_user_attr(ROUNDS, 1)
+
+
+def is_prepared(study: optuna.Study, seeds: int) -> bool:
+    """Whether a study has the trials of a retraining with so many seeds, all of them."""
+    trials = study.get_trials(deepcopy=False)
+    return study.user_attrs.get(ROUNDS) == 1 and len(trials) >= len(ROLES) * seeds
 
 
 def _trial(experiment: Experiment, role: str, index: int, params: Mapping[str, Any]) -> FrozenTrial:

@@ -15,7 +15,8 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_gn.budget import Hold, Ledger
+from hpo_gn.books import Books
+from hpo_gn.budget import Hold
 from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, HoldClosedError, StudyError
 from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
 from hpo_gn.trial import REASON, Outcome
@@ -29,6 +30,11 @@ ERROR = "hpo_gn:error"
 
 _MOST_DEATHS = 3
 _WAIT_S = 0.2
+
+_SPARE = 1.25
+"""Where measuring is charged, what a trial sets aside for it over what it took so far."""
+_FIRST_SHARE = 1.0
+"""What it sets aside before anything was measured, as a share of its epochs."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +71,45 @@ class Rounds:
         rules: how rounds are proposed; None for a study whose trials are all there.
         remaining: epochs that a trial has still to run, given what checkpoints there are.
         gpus: what one epoch costs.
+        charge_measures: whether measuring is charged as well.
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        ledger: Ledger,
+        ledger: Books,
         rules: Rules | None,
         remaining: Callable[[FrozenTrial], int],
         gpus: int = 1,
+        charge_measures: bool = False,
     ) -> None:
         self.study, self.ledger, self.rules, self._remaining = study, ledger, rules, remaining
-        self._gpus = gpus
+        self._gpus, self._charge_measures = gpus, charge_measures
 
-    def claim(self) -> Claim | None:
-        """A trial to run, with its hold; None if every one is taken, finished, or beyond the budget."""
+    def free(self) -> list[FrozenTrial]:
+        """The trials that wait for a worker and that the budget pays for together, in order; those that
+        killed too many workers are ended instead.
+        """
         running = self._running()
         held = {hold["trial"] for hold in self.ledger.open_holds()} if running else set()
-        for trial in running:
-            if trial.number in held or self._gave_up(trial):
+        waiting = [trial for trial in running if trial.number not in held and not self._gave_up(trial)]
+        left = self.ledger.account().left if waiting else 0
+        paid = []
+        for trial in waiting:
+            price = self._price(max(1, self._remaining(trial)))
+            if price <= left:
+                paid.append(trial)
+                left -= price
+        return paid
+
+    def claim(self, number: int | None = None) -> Claim | None:
+        """A trial to run, with its hold; None if every one is taken, finished, or beyond the budget.
+
+        Args:
+            number: of the only trial that will do.
+        """
+        for trial in self.free():
+            if number not in (None, trial.number):
                 continue
             hold = self._hold(trial)
             if hold is None:
@@ -107,9 +133,21 @@ class Rounds:
     def _hold(self, trial: FrozenTrial) -> Hold | None:
         try:
             # A trial that only lacks its verdict still needs a hold, so that one worker alone gives it.
-            return self.ledger.hold(trial, epochs=max(1, self._remaining(trial)), gpus=self._gpus)
+            return self.ledger.hold(
+                trial,
+                epochs=max(1, self._remaining(trial)),
+                gpus=self._gpus,
+                measuring=self._measuring_share(),
+            )
         except (AlreadyHeldError, BudgetExhaustedError):
             return None
+
+    def _measuring_share(self) -> float:
+        """What to set aside for measuring, as a share of a trial's epochs."""
+        if not self._charge_measures:
+            return 0.0
+        training_s, measuring_s = self.ledger.seconds()
+        return _SPARE * measuring_s / training_s if training_s > 0 else _FIRST_SHARE
 
     def tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         """End a trial, saying why it ended early if it did."""
@@ -177,22 +215,26 @@ class Rounds:
             trial.set_user_attr(EPOCHS, rules.epochs)
         trial.set_user_attr(ROUND, number)
 
-    def _next_cost(self, begun: FrozenTrial | None, rules: Rules) -> int:
+    def _next_cost(self, begun: FrozenTrial | None, rules: Rules) -> float:
         if begun is not None and EPOCHS in begun.user_attrs:
             return self._cost(_assignment(begun, rules), rules)
         assign = getattr(self.study.sampler, "next_assignment", None)
         return self._cost(assign(self.study) if assign else Assignment(rules.epochs), rules)
 
-    def _fits(self, left: int, rules: Rules) -> bool:
+    def _fits(self, left: float, rules: Rules) -> bool:
         # A sampler that promotes may want to keep epochs for what it has begun.
         fits = getattr(self.study.sampler, "fits", None)
-        return fits is None or bool(fits(self.study, left // self._gpus, from_scratch=rules.from_scratch))
+        epochs = int(left / self._price(1))
+        return fits is None or bool(fits(self.study, epochs, from_scratch=rules.from_scratch))
 
-    def _cost(self, assignment: Assignment, rules: Rules) -> int:
+    def _cost(self, assignment: Assignment, rules: Rules) -> float:
         done = 0
         if assignment.continues is not None and not rules.from_scratch:
             done = epochs_of(self.study.get_trials(deepcopy=False)[assignment.continues], rules.epochs)
-        return (assignment.epochs - done) * self._gpus
+        return self._price(assignment.epochs - done)
+
+    def _price(self, epochs: int) -> float:
+        return epochs * self._gpus * (1 + self._measuring_share())
 
     def _starved(self) -> list[tuple[FrozenTrial, str]]:
         """Trials that the budget can never finish, since nothing is held any more that could come back, and
@@ -202,9 +244,9 @@ class Rounds:
         if not running or self.ledger.open_holds():
             return []
         left = self.ledger.account().left
-        needs = [(trial, max(1, self._remaining(trial)) * self._gpus) for trial in running]
+        needs = [(trial, self._price(max(1, self._remaining(trial)))) for trial in running]
         return [
-            (trial, f"the budget has {left} GPU×epochs left, and the trial still needs {need}")
+            (trial, f"the budget has {left:g} GPU×epochs left, and the trial still needs {need:g}")
             for trial, need in needs
             if need > left
         ]

@@ -4,7 +4,10 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from hpo_gn.database_url import parse_database_url, shown
 from hpo_gn.errors import StorageError
@@ -12,8 +15,12 @@ from hpo_gn.errors import StorageError
 _BUSY_TIMEOUT_S = 60
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, create: bool = True) -> RDBStorage:
     """Optuna's storage at a SQLite or PostgreSQL URL.
+
+    Args:
+        url: the database's.
+        create: whether to make Optuna's tables where they are missing; otherwise they must be there.
 
     Raises:
         ArgumentError: the URL is not one of those.
@@ -21,11 +28,25 @@ def open_storage(url: str) -> RDBStorage:
     """
     parsed = parse_database_url("storage", url)
     sqlite = parsed.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if sqlite else {}
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
+        if sqlite
+        else {"pool_pre_ping": True}  # the server may have been restarted
+    )
     try:
+        if not create and not _has_studies(parsed):
+            raise StorageError(f"{shown(parsed)} holds no study")
         return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
     except (SQLAlchemyError, ImportError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
         cause = getattr(error, "orig", None) or error
         raise StorageError(
             f"cannot open the storage {shown(parsed)}: {str(cause).strip().splitlines()[0]}"
         ) from None
+
+
+def _has_studies(url: URL) -> bool:
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        return inspect(engine).has_table("studies")
+    finally:
+        engine.dispose()

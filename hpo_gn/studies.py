@@ -1,7 +1,6 @@
 """A search's study: its name, its folder, and whether it is this experiment's."""
 
 import json
-from urllib.parse import quote
 
 import optuna
 
@@ -19,12 +18,6 @@ def default_name(experiment: Experiment) -> str:
     identity = experiment.identity()
     objective = type(experiment.objective).__name__
     return f"{identity['data']}-{identity['model']}-{objective}-{experiment.searcher}".lower()
-
-
-def path_of(study: str) -> str:
-    """A study's name as one harmless path component."""
-    escaped = quote(study, safe="")
-    return escaped.replace(".", "%2E") if set(escaped) <= {"."} else escaped
 
 
 def open_study(place: Place, experiment: Experiment, fingerprint: str | None = None) -> optuna.Study:

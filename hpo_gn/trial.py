@@ -1,7 +1,9 @@
 """One trial: hold → charge → train an epoch → measure → record → report → prune → checkpoint → settle."""
 
 import math
+import reprlib
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +15,17 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoint, Checkpoints
 from hpo_gn.errors import CheckpointError, NonFiniteError
+from hpo_gn.failures import TrialFailedError, as_number, describe, one_line, users_code
 from hpo_gn.history import History, write_row
 from hpo_gn.measures import Batches, Measure, Row, Samples, Split, cross_entropy, measure, read_in_training
 from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
 """Trial attribute that says why a trial ended before its epochs did."""
+ERROR = "hpo_gn:error"
+"""Trial attribute: what its own code did wrong, which ended it."""
+TRACEBACK = "hpo_gn:traceback"
+"""Trial attribute: where in its own code."""
 
 
 class TrialInterruptedError(Exception):
@@ -88,67 +95,125 @@ class TrialRun:
     def __call__(self, trial: optuna.Trial, hold: Hold, start: Start, epochs: int) -> Outcome:
         """Run a trial's epochs from where it starts, each charged to its hold before it runs.
 
+        Whatever the training, a measure or the objective raises, or gives that is no number, fails the trial
+        and nothing else.
+
         Raises:
             HoldClosedError: the lease lapsed, so the trial is another worker's now and nothing was reported.
             TrialInterruptedError: the worker was asked to stop.
-            CheckpointError: the checkpoint does not fit the training.
+            CheckpointError: the checkpoint does not fit the training, or the place of checkpoints is away.
         """
+        self.checkpoints.rewind(trial.number, start.epoch)
+        try:
+            return self._run(trial, hold, start, epochs)
+        except optuna.TrialPruned as error:
+            return Outcome(TrialState.PRUNED, reason=describe(error))
+        except TrialFailedError as error:
+            hold.confirm()  # who lost the trial must not write on it
+            trial.set_user_attr(ERROR, error.reason)
+            if error.traceback is not None:
+                trial.set_user_attr(TRACEBACK, error.traceback)
+            return Outcome(TrialState.FAIL, reason=error.reason)
+
+    def _run(self, trial: optuna.Trial, hold: Hold, start: Start, epochs: int) -> Outcome:
         training = self._training(trial, start)
+        keep = _Keeper(self.checkpoints, training)
         history = start.history
         for epoch, row in enumerate(history.rows, 1):
             write_row(trial, epoch, row)
+        value = None
+        if start.epoch == epochs:  # only its verdict is missing
+            value = self._value(history)
+            if outcome := _judge(trial, history, value):
+                return outcome
         for epoch in range(start.epoch + 1, epochs + 1):
             try:
                 row = self._epoch(training, hold, epoch)
             except NonFiniteError as error:
-                return Outcome(TrialState.FAIL, reason=f"diverged at epoch {epoch}: {error}")
+                return Outcome(TrialState.FAIL, reason=one_line(f"diverged at epoch {epoch}: {error}"))
             history = history.with_row(row)
             write_row(trial, epoch, row)
-            if outcome := self._judge(trial, history):
+            value = self._value(history)
+            if outcome := _judge(trial, history, value):
                 return outcome
-            self._save(trial, training, epoch)
+            keep(trial.number, epoch)
             if epoch < epochs and self.interrupted():
                 raise TrialInterruptedError
-        return Outcome(TrialState.COMPLETE, self.objective(history))
+        return Outcome(TrialState.COMPLETE, as_number(value))
 
-    def _judge(self, trial: optuna.Trial, history: History) -> Outcome | None:
-        value, epoch = self.objective(history), len(history)
-        if value is None:
-            return None
-        if not math.isfinite(value):
-            return Outcome(
-                TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
-            )
-        _report(trial, value, epoch)
-        return Outcome(TrialState.PRUNED, value, f"pruned at epoch {epoch}") if trial.should_prune() else None
+    def _value(self, history: History) -> float | None:
+        with users_code():
+            value = self.objective(history)
+            return None if value is None else as_number(value)
 
     def _training(self, trial: optuna.Trial, start: Start) -> Training:
-        training = self.build(trial)
+        with users_code():
+            training = self.build(trial)
         if start.state is not None:
             try:
-                training.load_state_dict(start.state)  # type: ignore[attr-defined]  # it was saved by state_dict
-            except (RuntimeError, KeyError, ValueError, AttributeError) as error:
-                first = str(error).strip().splitlines()[0]
+                with users_code():
+                    training.load_state_dict(start.state)  # type: ignore[attr-defined]  # it was saved by state_dict
+            except TrialFailedError as error:
                 raise CheckpointError(
-                    f"the checkpoint of trial {trial.number} is of another model: {first}"
+                    f"the checkpoint of trial {trial.number} is of another model: {error.reason}"
                 ) from None
         return training
 
     def _epoch(self, training: Training, hold: Hold, epoch: int) -> Row:
         hold.charge(epoch)
-        measures = self.measures(training, epoch)
-        began = _clock()
-        with read_in_training(training.model, measures):
-            training.run_epoch()
-        trained = _clock()
-        loss = getattr(training, "loss", cross_entropy)
-        row = measure(training.model, self.splits, measures, loss=loss)
-        hold.record(epoch, training_s=trained - began, measuring_s=_clock() - trained)
+        with users_code(NonFiniteError):
+            measures = self.measures(training, epoch)
+            began = _clock()
+            with read_in_training(training.model, measures):
+                training.run_epoch()
+            trained = _clock()
+            loss = getattr(training, "loss", cross_entropy)
+            row = measure(training.model, self.splits, measures, loss=loss)
+            measured = _clock()
+        if strange := [name for name in row if not isinstance(name, str)]:
+            raise TrialFailedError(
+                one_line(f"a measure's column must be named by a string, got {strange[0]!r}")
+            )
+        hold.record(epoch, training_s=trained - began, measuring_s=measured - trained)
         return row
 
-    def _save(self, trial: optuna.Trial, training: Training, epoch: int) -> None:
-        if can_resume(training):
-            self.checkpoints.save(trial.number, Checkpoint(epoch, training.state_dict()))  # type: ignore[attr-defined]
+
+class _Keeper:
+    """Saves a trial's checkpoints. One that cannot be written, as on a full disk, is warned of once: days of
+    search weigh more than epochs that may have to be repeated.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, training: Training) -> None:
+        self._checkpoints, self._training, self._warned = checkpoints, training, False
+
+    def __call__(self, trial: int, epoch: int) -> None:
+        if not can_resume(self._training):
+            return
+        with users_code():
+            state = self._training.state_dict()  # type: ignore[attr-defined]  # can_resume
+            if not isinstance(state, Mapping):
+                raise TrialFailedError(one_line(f"state_dict must give a mapping, got {reprlib.repr(state)}"))
+            try:
+                self._checkpoints.save(trial, Checkpoint(epoch, dict(state)))
+            except CheckpointError as error:
+                self._warn(error)
+
+    def _warn(self, error: CheckpointError) -> None:
+        if not self._warned:
+            warnings.warn(f"{error}; the trial goes on without", stacklevel=2)
+        self._warned = True
+
+
+def _judge(trial: optuna.Trial, history: History, value: float | None) -> Outcome | None:
+    if value is None:
+        return None
+    epoch = len(history)
+    if not math.isfinite(value):
+        return Outcome(
+            TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
+        )
+    _report(trial, value, epoch)
+    return Outcome(TrialState.PRUNED, value, f"pruned at epoch {epoch}") if trial.should_prune() else None
 
 
 def _clock() -> float:

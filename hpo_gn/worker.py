@@ -1,18 +1,22 @@
 """A worker: claims trials of a study, runs them and proposes new ones until there is nothing more to do."""
 
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import optuna
 import torch
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
-from hpo_gn.errors import DataError, HoldClosedError, HpoGnError
+from hpo_gn.data import Splits
+from hpo_gn.errors import DataError, HoldClosedError, HpoGnError, StorageError
 from hpo_gn.experiment import TESTED, Experiment
 from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.history import History
@@ -29,6 +33,13 @@ SEED = "hpo_gn:seed"
 """Attribute of a retraining: its seed."""
 
 
+_PATIENCE_S = 60.0
+_PAUSE_S = 1.0
+
+Interrupted = Callable[[], bool]
+"""Asked after every epoch: whether the worker shall stop."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a study is.
@@ -36,13 +47,13 @@ class Place:
     Args:
         storage: the database's URL.
         study: the study's name.
-        checkpoints: the folder of its trials' checkpoints.
+        checkpoints: its trials' checkpoints.
         lease_s: seconds after which a silent worker counts as dead.
     """
 
     storage: str
     study: str
-    checkpoints: Path
+    checkpoints: Checkpoints
     lease_s: float = 60.0
 
 
@@ -64,43 +75,63 @@ class Worker:
     retraining: bool = False
     owner: str | None = None
 
-    def run(self, interrupted: Callable[[], bool] = lambda: False) -> None:
+    def run(self, interrupted: Interrupted = lambda: False) -> None:
         """Work until the search is over or `interrupted` says so.
 
         Raises:
             HpoGnError: the search cannot go on, for a reason that the user can mend.
         """
+        with self.open() as desk:
+            while not interrupted():
+                if not desk.patiently(lambda: desk.step(interrupted)):
+                    return
+
+    @contextmanager
+    def open(self) -> Iterator["Desk"]:
+        """The study and its ledger, closed on leaving."""
         ledger = Ledger(self.place.storage, self.place.study, lease_s=self.place.lease_s, owner=self.owner)
         storage = open_storage(self.place.storage)
         try:
-            self._work(ledger, storage, interrupted)
+            yield Desk(self, ledger, storage)
         finally:
             ledger.close()
             storage.remove_session()
 
-    def _work(
-        self, ledger: Ledger, storage: optuna.storages.BaseStorage, interrupted: Callable[[], bool]
-    ) -> None:
+
+class Desk:
+    """What one worker has open: the study, its rounds and, once it runs a trial, the data on its device.
+
+    Args:
+        worker: whose it is.
+        ledger: the study's.
+        storage: Optuna's.
+    """
+
+    def __init__(self, worker: Worker, ledger: Ledger, storage: optuna.storages.BaseStorage) -> None:
+        self.experiment, self._retraining, self._device = worker.experiment, worker.retraining, worker.device
+        self._checkpoints = worker.place.checkpoints
         # Two views of one study: making an Optuna Trial calls its sampler's before_trial, which is the
         # proposer's business alone.
-        sampler = optuna.samplers.RandomSampler() if self.retraining else self.experiment.sampler()
-        proposing = optuna.load_study(study_name=self.place.study, storage=storage, sampler=sampler)
-        running = optuna.load_study(
-            study_name=self.place.study,
+        sampler = optuna.samplers.RandomSampler() if self._retraining else self.experiment.sampler()
+        proposing = optuna.load_study(study_name=worker.place.study, storage=storage, sampler=sampler)
+        self.study = optuna.load_study(
+            study_name=worker.place.study,
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
             pruner=optuna.pruners.NopPruner(),
         )
-        lane = _Lane(self, running, Checkpoints(self.place.checkpoints), interrupted)
-        rounds = Rounds(proposing, ledger, self._rules(), lane.remaining, self.experiment.gpus)
-        while not interrupted():
-            if claim := rounds.claim():
-                lane.run(claim, rounds)
-            elif not rounds.advance():
-                return
+        self.rounds = Rounds(
+            proposing,
+            ledger,
+            self._rules(),
+            self._remaining,
+            self.experiment.gpus,
+            charge_measures=self.experiment.charge == "measures" and not self._retraining,
+        )
+        self._lost_since: float | None = None
 
     def _rules(self) -> Rules | None:
-        if self.retraining:
+        if self._retraining:
             return None
         experiment = self.experiment
         return Rules(
@@ -110,69 +141,102 @@ class Worker:
             experiment.from_scratch,
         )
 
+    def step(self, interrupted: Interrupted) -> bool:
+        """Run a trial that is free, else propose a round if it is time to, else wait a little; False when
+        there is nothing more to do.
+        """
+        if claim := self.rounds.claim():
+            self.run(claim, interrupted)
+            return True
+        return self.rounds.advance()
 
-class _Lane:
-    """What one worker keeps between trials: the data on its device, and the study."""
+    def patiently(self, step: Callable[[], bool]) -> bool:
+        """What a step gives; True, to try again, while Optuna's storage is away, as when its server restarts.
 
-    def __init__(
-        self, worker: Worker, study: optuna.Study, checkpoints: Checkpoints, interrupted: Callable[[], bool]
-    ) -> None:
-        self._experiment, self._retraining = worker.experiment, worker.retraining
-        self._study, self._checkpoints = study, checkpoints
-        self._data = self._experiment.splits("full" if worker.retraining else "search", worker.device)
-        if self._data.fingerprint != study.user_attrs.get(FINGERPRINT, self._data.fingerprint):
-            raise DataError(
-                f"this worker's data are not those of study {study.study_name!r}: "
-                f"fingerprint {self._data.fingerprint[:12]} is not {study.user_attrs[FINGERPRINT][:12]}"
-            )
-        self._run = TrialRun(
-            build=self._build,
-            splits=self._splits(),
-            measures=self._measures,
-            objective=_test_error if worker.retraining else worker.experiment.objective,
-            checkpoints=checkpoints,
-            interrupted=interrupted,
-        )
+        Raises:
+            StorageError: it has been away for more than a minute.
+        """
+        try:
+            more = step()
+        except StorageInternalError as error:
+            now = time.monotonic()
+            self._lost_since = self._lost_since or now
+            if now - self._lost_since > _PATIENCE_S:
+                raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
+            time.sleep(_PAUSE_S)
+            return True
+        self._lost_since = None
+        return more
 
-    def remaining(self, trial: FrozenTrial) -> int:
-        """Epochs that a trial has still to run."""
-        epochs = epochs_of(trial, self._experiment.epochs)
-        return epochs - find_start(trial, self._parent(trial), self._checkpoints, epochs).epoch
-
-    def run(self, claim: Claim, rounds: Rounds) -> None:
+    def run(self, claim: Claim, interrupted: Interrupted = lambda: False) -> None:
         """Run a claimed trial and tell its outcome; an exception of the user's own code fails the trial and
         nothing else.
         """
         frozen = claim.trial
-        epochs = epochs_of(frozen, self._experiment.epochs)
+        epochs = epochs_of(frozen, self.experiment.epochs)
         try:
             with claim.hold as hold:
                 start = find_start(frozen, self._parent(frozen), self._checkpoints, epochs)
-                trial = optuna.Trial(self._study, frozen._trial_id)
-                outcome = self._outcome(trial, hold, start, epochs)
+                trial = optuna.Trial(self.study, frozen._trial_id)
+                outcome = self._outcome(self._trial_run(interrupted), trial, hold, start, epochs)
                 hold.confirm()
-                rounds.tell(frozen, outcome)
-        except (HoldClosedError, TrialInterruptedError):
-            return  # the trial goes on elsewhere, or another time
+                self.rounds.tell(frozen, outcome)
+        except (HoldClosedError, TrialInterruptedError, UpdateFinishedTrialError):
+            return  # the trial goes on elsewhere, or another time, or was ended by whoever took it over
 
-    def _outcome(self, trial: optuna.Trial, *run: Any) -> Outcome:
+    def _outcome(self, run: TrialRun, trial: optuna.Trial, *arguments: Any) -> Outcome:
         try:
-            return self._run(trial, *run)
-        except (HpoGnError, TrialInterruptedError):
+            return run(trial, *arguments)
+        except (HpoGnError, TrialInterruptedError, StorageInternalError, UpdateFinishedTrialError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             trial.set_user_attr(ERROR, reason)
             trial.set_user_attr("hpo_gn:traceback", traceback.format_exc())
             return Outcome(TrialState.FAIL, reason=reason)
 
+    def _trial_run(self, interrupted: Interrupted) -> TrialRun:
+        return TrialRun(
+            build=self._build,
+            splits=self._splits,
+            measures=self._measures,
+            objective=_test_error if self._retraining else self.experiment.objective,
+            checkpoints=self._checkpoints,
+            interrupted=interrupted,
+        )
+
+    @cached_property
+    def _data(self) -> Splits:
+        data = self.experiment.splits("full" if self._retraining else "search", self._device)
+        known = self.study.user_attrs.get(FINGERPRINT, data.fingerprint)
+        if data.fingerprint != known:
+            raise DataError(
+                f"this worker's data are not those of study {self.study.study_name!r}: "
+                f"fingerprint {data.fingerprint[:12]} is not {known[:12]}"
+            )
+        return data
+
+    @cached_property
+    def _splits(self) -> Mapping[Split, Samples]:
+        named: dict[Split, Any] = {
+            "train": self._data.train,
+            "validation": self._data.validation,
+            "test": self._data.test,
+        }
+        return {name: split for name, split in named.items() if split is not None}
+
+    def _remaining(self, trial: FrozenTrial) -> int:
+        """Epochs that a trial has still to run."""
+        epochs = epochs_of(trial, self.experiment.epochs)
+        return epochs - find_start(trial, self._parent(trial), self._checkpoints, epochs).epoch
+
     def _parent(self, trial: FrozenTrial) -> FrozenTrial | None:
-        number = None if self._experiment.from_scratch else continues(trial)
-        return None if number is None else self._study.get_trials(deepcopy=False)[number]
+        number = None if self.experiment.from_scratch else continues(trial)
+        return None if number is None else self.study.get_trials(deepcopy=False)[number]
 
     def _build(self, trial: optuna.Trial) -> Training:
-        return self._experiment.build(
-            trial.params, self._data, epochs=self._experiment.epochs, seed=self._seed(trial)
+        return self.experiment.build(
+            trial.params, self._data, epochs=self.experiment.epochs, seed=self._seed(trial)
         )
 
     def _seed(self, trial: optuna.Trial) -> int:
@@ -184,21 +248,13 @@ class _Lane:
         number, parent = trial.number, continues(trial)
         while parent is not None:
             number = parent
-            parent = continues(self._study.get_trials(deepcopy=False)[number])
-        return derive_seed(self._experiment.seed, number)
-
-    def _splits(self) -> Mapping[Split, Samples]:
-        named: dict[Split, Any] = {
-            "train": self._data.train,
-            "validation": self._data.validation,
-            "test": self._data.test,
-        }
-        return {name: split for name, split in named.items() if split is not None}
+            parent = continues(self.study.get_trials(deepcopy=False)[number])
+        return derive_seed(self.experiment.seed, number)
 
     def _measures(self, training: Training, epoch: int) -> Sequence[Measure]:
         if not self._retraining:
-            return self._experiment.measures(training, self._data)
-        return TESTED if epoch == self._experiment.epochs else ()
+            return self.experiment.measures(training, self._data)
+        return TESTED if epoch == self.experiment.epochs else ()
 
 
 def _test_error(history: History) -> float | None:

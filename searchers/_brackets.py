@@ -127,6 +127,17 @@ class Brackets:
         found = (self._open_slot(bracket, slots, direction, fresh) for bracket in itertools.count())
         return next(claim for claim in found if claim is not None)
 
+    def state(self, trials: Iterable[FrozenTrial], direction: StudyDirection) -> tuple[object, ...]:
+        """What the slots to come depend on beside the values of trials, as long as none fails."""
+        slots = self._slots(trials)
+        following = 1 + max((bracket for bracket, _ in slots), default=-1)
+        begun = (
+            (following - bracket, [len(filled) for _, filled in self._known_rungs(bracket, slots, direction)])
+            for bracket in range(following)
+            if self._epochs_to_come(bracket, slots, direction, from_scratch=True)
+        )
+        return following % len(self.rungs), *((back, *filled) for back, filled in begun)
+
     def claim_of(self, trial: FrozenTrial) -> Claim | None:
         """The slot that a trial fills; None if it fills none, or one of another schedule or another trial."""
         written = dict(trial.system_attrs.get(CLAIM, {}))

@@ -1,7 +1,7 @@
 """BOHB: successive halving over epochs, with configurations proposed by hpbandster's kernel densities."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -114,6 +114,35 @@ class BohbSampler(SeededSampler):
         return self._brackets.fits(
             self._peek(study), trials, study.direction, epochs_left, from_scratch=from_scratch
         )
+
+    def schedule_state(self, study: Study) -> tuple[object, ...]:
+        """What the epochs of the trials to come depend on, beside the epochs left and as long as none fails:
+        where it comes back, the schedule repeats itself.
+        """
+        return self._brackets.state(study._get_trials(deepcopy=False), study.direction)
+
+    def advice(self, rounds: Sequence[Sequence[int]]) -> str | None:
+        """Why a search of those rounds, each trial's epochs, makes no sense; None if it does."""
+        results = Counter(epochs for finished in rounds[:-1] for epochs in finished)
+        most, needed = max(results.values(), default=0), self._results_for_model
+        if needed and most < needed:
+            return (
+                f"all configurations are random: the model takes {needed} results of the same epochs, and at "
+                f"most {most} come before the last round"
+            )
+        trials = Counter(epochs for proposed in rounds for epochs in proposed)
+        rungs = dict(zip(self._brackets.rungs, self._brackets.sizes(0), strict=True))
+        if any(trials[epochs] < size for epochs, size in rungs.items()):
+            shown = ", ".join(f"{size} of {epochs} epochs" for epochs, size in rungs.items())
+            return f"the budget does not pay one full bracket, which has trials {shown}"
+        return None
+
+    @property
+    def _results_for_model(self) -> int:
+        """hpbandster's densities of good and of bad results each need one more than there are axes."""
+        if self.search_space is None:
+            return 0
+        return 2 * (UnitCube(self.search_space).dimensions + 1)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Fill the next slot of the schedule with the trial and give it the slot's epochs."""

@@ -3,7 +3,7 @@
 import math
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ KEY = "hpo_gn:cma_es"
 
 Ranked = tuple[tuple[int, tuple[tuple[str, Any], ...], int], ...]
 """A generation as (trial number, parameters, rank): all that pycma learns from."""
+
+FEW_GENERATIONS = 10
+"""Fewer than these are hardly better than the random draws they start with: CMA-ES adapts over tens."""
 
 _LOCK = threading.Lock()
 
@@ -67,11 +70,25 @@ class PyCmaSampler(SeededSampler):
         """The parameters at the trial's draw from the distribution that the complete generations give."""
         if cube.dimensions == 0:
             return cube.decode([])
-        size = self.population_size or 4 + int(3 * math.log(cube.dimensions))
+        size = self._size(cube)
         generations = complete_generations(recall(study, KEY, cube), size)
         remember(study, trial, KEY, cube, generation=len(generations))
         with _LOCK:
             return cube.decode(self._strategy(cube, size, generations).draw(trial.number))
+
+    def advice(self, rounds: Sequence[Sequence[int]]) -> str | None:
+        """Why a search of those rounds, each trial's epochs, makes no sense; None if it does."""
+        cube = UnitCube(self.search_space or {})
+        if cube.dimensions == 0:
+            return None
+        size = self._size(cube)
+        count = sum(map(len, rounds)) // size
+        if count >= FEW_GENERATIONS:
+            return None
+        return f"{count} generations of {size}: CMA-ES adapts over tens of generations"
+
+    def _size(self, cube: UnitCube) -> int:
+        return self.population_size or 4 + int(3 * math.log(cube.dimensions))
 
     def _strategy(self, cube: UnitCube, size: int, generations: list[tuple[Member, ...]]) -> "_Strategy":
         """The strategy after the generations, grown from the longest beginning of them that is at hand."""

@@ -1,7 +1,7 @@
 """Particle swarm optimization (pyswarms' backend) as an Optuna sampler whose only state is the study."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ KEY = "hpo_gn:particle_swarm"
 
 MAX_VELOCITY = 0.25
 """The farthest a particle moves along an axis of the unit cube in one iteration."""
+
+FEW_ITERATIONS = 10
+"""In fewer than these particles hardly leave where they started: a swarm converges over tens."""
 
 Iteration = list[Member]
 """The trial of each particle, in the particles' order."""
@@ -92,6 +95,13 @@ class ParticleSwarmSampler(SeededSampler):
             velocity=velocity.tolist(),
         )
         return cube.decode(position)
+
+    def advice(self, rounds: Sequence[Sequence[int]]) -> str | None:
+        """Why a search of those rounds, each trial's epochs, makes no sense; None if it does."""
+        count = sum(map(len, rounds)) // self.particles
+        if count >= FEW_ITERATIONS:
+            return None
+        return f"{count} iterations of {self.particles} particles: a swarm converges over tens of iterations"
 
     def _complete_iterations(self, members: list[Member]) -> list[Iteration]:
         first: dict[tuple[int, int], Member] = {}

@@ -1,5 +1,8 @@
 """Tree-structured Parzen estimators: Optuna's TPESampler, made a function of the study and a seed."""
 
+import inspect
+from collections.abc import Sequence
+
 from optuna.samplers import BaseSampler, TPESampler
 
 from hpo_gn.searchers._per_trial_seed import PerTrialSeedSampler
@@ -17,3 +20,14 @@ class SeededTPESampler(PerTrialSeedSampler):
     def inner(self, seed: int) -> BaseSampler:
         """A fresh `optuna.samplers.TPESampler`."""
         return TPESampler(seed=seed)
+
+    def advice(self, rounds: Sequence[Sequence[int]]) -> str | None:
+        """Why a search of those rounds, each trial's epochs, makes no sense; None if it does."""
+        random = inspect.signature(TPESampler).parameters["n_startup_trials"].default
+        finished = sum(map(len, rounds[:-1]))
+        if finished >= random:
+            return None
+        return (
+            f"all trials are random: TPE models from {random} finished trials on, and {finished} come before "
+            "the last round"
+        )

@@ -2,130 +2,21 @@
 
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
-import textwrap
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
-import optuna
 import pytest
 
-from hpo_gn import History, Ledger
+from hpo_gn import History
+from tests.slow_search import SlowSearch
 
 pytestmark = pytest.mark.slow
-
-TRAINING = '''
-import os, time, torch
-from pathlib import Path
-from torch import nn
-
-LOG = Path(__file__).with_name("log")
-
-
-class Slow:
-    """Writes down every epoch it begins: process, trial's seed, epoch."""
-
-    def __init__(self, config, splits, *, epochs, seed):
-        self.seed, self.epoch, self.rate = seed, 0, config["rate"]
-        torch.manual_seed(seed)
-        self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, splits.classes))
-
-    def run_epoch(self):
-        self.epoch += 1
-        with LOG.open("a") as file:
-            file.write(f"{os.getpid()} {self.seed} {self.epoch}\\n")
-        time.sleep(0.3)
-        with torch.no_grad():
-            for parameter in self.model.parameters():
-                parameter += self.rate * self.epoch
-
-    def state_dict(self):
-        return {"model": self.model.state_dict(), "epoch": self.epoch}
-
-    def load_state_dict(self, state):
-        self.model.load_state_dict(state["model"])
-        self.epoch = state["epoch"]
-'''
-
-SPACE = """
-hyperparameters:
-  - {type: uniform_float, name: rate, lower: 0.001, upper: 1.0, default_value: 0.01, log: true}
-"""
-
-
-class Command:
-    """One `hpo-gn search` in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        (folder / "own.py").write_text(TRAINING)
-        (folder / "space.yaml").write_text(textwrap.dedent(SPACE))
-
-    def start(self, *more: str) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-m",
-            "hpo_gn.cli",
-            "search",
-            "--training",
-            "own:Slow",
-            "--space",
-            "space.yaml",
-        ]
-        command += [
-            "--budget",
-            "32",
-            "--epochs",
-            "4",
-            "--round-size",
-            "4",
-            "--searcher",
-            "random",
-            "--seeds",
-            "1",
-        ]
-        command += ["--workers", "2", "--study", "s", "--output", "out", *more]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, cwd=self.folder, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-        )
-
-    def epochs_run(self) -> list[tuple[int, int, int]]:
-        log = self.folder / "log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [tuple(map(int, line.split())) for line in lines if line.count(" ") == 2]
-
-    def wait_for(self, condition) -> list[tuple[int, int, int]]:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            if condition(run := self.epochs_run()):
-                return run
-            time.sleep(0.02)
-        raise TimeoutError
-
-    def account(self):
-        return Ledger(f"sqlite:///{self.folder}/out/study.db", "s").account()
-
-    def query(self, statement: str) -> list[tuple]:
-        with closing(sqlite3.connect(self.folder / "out" / "study.db")) as connection:
-            return connection.execute(statement).fetchall()
-
-    def trials(self):
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder}/out/study.db")
-        trials = optuna.load_study(study_name="s", storage=storage).get_trials()
-        storage.remove_session()
-        storage.engine.dispose()
-        return trials
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    command = Command(tmp_path_factory.mktemp("whole") / "x")
+    command = SlowSearch(tmp_path_factory.mktemp("whole") / "x")
     process = command.start()
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
@@ -139,7 +30,7 @@ def test_uninterrupted_search_spends_its_budget(uninterrupted):
 
 
 def test_killed_worker_is_replaced_and_its_trial_continues(tmp_path, uninterrupted):
-    command = Command(tmp_path / "x")
+    command = SlowSearch(tmp_path / "x")
     process = command.start()
     run = command.wait_for(lambda run: any(epoch == 3 for _, _, epoch in run))
     victim, seed, _ = next(line for line in run if line[2] == 3)
@@ -163,7 +54,7 @@ def test_killed_worker_is_replaced_and_its_trial_continues(tmp_path, uninterrupt
 
 
 def test_ctrl_c_leaves_nothing_held_and_repeating_goes_on(tmp_path, uninterrupted):
-    command = Command(tmp_path / "x")
+    command = SlowSearch(tmp_path / "x")
     process = command.start()
     command.wait_for(lambda run: any(epoch == 2 for _, _, epoch in run))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the command
@@ -184,7 +75,7 @@ def test_ctrl_c_leaves_nothing_held_and_repeating_goes_on(tmp_path, uninterrupte
 
 
 def test_workers_end_when_the_command_is_killed(tmp_path):
-    command = Command(tmp_path / "x")
+    command = SlowSearch(tmp_path / "x")
     process = command.start()
     run = command.wait_for(lambda run: len({pid for pid, _, _ in run}) == 2)
     process.kill()
@@ -198,7 +89,7 @@ def test_workers_end_when_the_command_is_killed(tmp_path):
 
 
 def test_a_killed_command_goes_on_at_once(tmp_path, uninterrupted):
-    command = Command(tmp_path / "x")
+    command = SlowSearch(tmp_path / "x")
     process = command.start("--workers", "1")
     command.wait_for(lambda run: any(epoch == 2 for _, _, epoch in run))
     process.kill()

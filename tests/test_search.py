@@ -277,7 +277,10 @@ def test_agn_is_recorded_where_it_can_be_read_and_fails_only_who_asks_for_it(tmp
     run(tmp_path / "loss", **settings)
     row = History.of(trials_of(tmp_path / "loss")[0]).rows[0]
     assert set(row) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy"}
-    with pytest.raises(ModelError, match="must get one vector a sample"):
+    refused = (
+        "every trial of the last round failed, the first with ModelError: the watched linear layer must get"
+    )
+    with pytest.raises(StudyError, match=refused):
         run(tmp_path / "agn", objective=make_objective("agn-val"), **settings)
     assert account_of(tmp_path / "agn").held == 0
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hpo_gn import Experiment, Ledger, make_objective
+from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import DataError
 from hpo_gn.space import paper_space
@@ -14,7 +15,7 @@ from hpo_gn.worker import Place, Worker
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(sqlite_url(tmp_path / "study.db"), "s", tmp_path / "checkpoints")
+    return Place(sqlite_url(tmp_path / "study.db"), "s", Checkpoints(tmp_path / "checkpoints"))
 
 
 def experiment(**changes):

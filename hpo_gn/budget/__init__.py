@@ -3,5 +3,6 @@
 from hpo_gn.budget.account import Account
 from hpo_gn.budget.hold import Hold
 from hpo_gn.budget.ledger import Ledger
+from hpo_gn.budget.statement import Statement, TrialEntry, WorkerEntry
 
-__all__ = ["Account", "Hold", "Ledger"]
+__all__ = ["Account", "Hold", "Ledger", "Statement", "TrialEntry", "WorkerEntry"]

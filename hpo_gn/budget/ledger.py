@@ -3,23 +3,30 @@
 import os
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 import optuna
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, select
 
-from hpo_gn.budget.account import DEATHS, DIED, Account, LockedAccount, find_account, make_account
-from hpo_gn.budget.arguments import checked_integer, checked_name, checked_seconds
+from hpo_gn.budget.account import DEATHS, DIED, Account, LockedAccount
+from hpo_gn.budget.amounts import rounded_up
+from hpo_gn.budget.arguments import checked_integer, checked_name, checked_seconds, checked_share
+from hpo_gn.budget.charging import charge_epoch, record_epoch
 from hpo_gn.budget.database import Database
 from hpo_gn.budget.hold import Hold
-from hpo_gn.budget.schema import accounts, charges, create, holds
+from hpo_gn.budget.holding import set_aside
+from hpo_gn.budget.opening import find_account, open_account
+from hpo_gn.budget.schema import charges, holds
+from hpo_gn.budget.statement import Statement, read_statement
 from hpo_gn.database_url import url_of_study
-from hpo_gn.errors import AlreadyHeldError, ArgumentError, BudgetExhaustedError, HoldClosedError, StorageError
+from hpo_gn.errors import AlreadyHeldError, ArgumentError, StorageError
 
 LEASE_S = 60.0
 _TURN = -1
+
+Result = TypeVar("Result")
 
 
 class Ledger:
@@ -36,13 +43,14 @@ class Ledger:
                     hold.charge()
                     train_one_epoch()
 
-    Every method raises StorageError when the database cannot be used.
+    Every method raises StorageError when the database cannot be used. A database that goes away for a while
+    is waited for, and every call is then as if it had been made once.
 
     Args:
         url: an SQLAlchemy URL of a SQLite file or a PostgreSQL database.
         study: the account's name.
-        limit: the account's limit in GPU×epochs; None opens an account that exists. Another limit than the
-            one on record changes it.
+        limit: the account's limit in GPU×epochs; None opens an account that exists, and writes nothing.
+            Another limit than the one on record changes it.
         lease_s: seconds after which a hold that was neither charged nor renewed is settled for its dead
             worker.
         owner: who the holds belong to; host, process and a random token unless given.
@@ -61,17 +69,14 @@ class Ledger:
         lease_s: float = LEASE_S,
         owner: str | None = None,
     ) -> None:
-        if limit is not None:
-            limit = checked_integer("budget", limit)
         self.study = checked_name("study", study, longest=512)
         self.lease_s = checked_seconds("lease_s", lease_s, zero=False)
         host_process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.owner = host_process if owner is None else checked_name("owner", owner, longest=256)
+        checked_limit = None if limit is None else checked_integer("budget", limit)
         self.database = Database(url)
         try:
-            with self.database.transaction() as connection:
-                create(connection)
-                self._id = self._open_account(connection, limit)
+            self._id = self._open(checked_limit)
         except BaseException:
             self.close()
             raise
@@ -98,25 +103,49 @@ class Ledger:
             )
         return cls(url, study.study_name, limit=limit, lease_s=lease_s)
 
-    def _open_account(self, connection: Connection, limit: int | None) -> int:
-        found = find_account(connection, self.study)
+    @classmethod
+    def open_existing(cls, url: str, study: str) -> "Ledger":
+        """A ledger for reading its `statement`: opening it makes no file, table or account and waits for no
+        writer.
+
+        Raises:
+            StorageError: there is no such database, or no such account in it.
+        """
+        return cls(url, study)
+
+    def _open(self, limit: int | None) -> int:
+        if limit is not None:
+            return self.database.write(lambda connection: open_account(connection, self.study, limit))
+        if self.database.file is not None and not os.path.exists(self.database.file):
+            raise StorageError(f"there is no database at {self.database}")
+        found = self.database.read(lambda connection: find_account(connection, self.study))
         if found is None:
-            if limit is None:
-                raise StorageError(f"the ledger at {self.database} has no account for study {self.study!r}")
-            return make_account(connection, self.study, limit)
-        account = self._lock(connection, found)
-        if limit is not None and limit != account.read().limit:
-            account.change_limit(limit)
+            raise StorageError(f"the ledger at {self.database} has no account for study {self.study!r}")
         return found
 
     def account(self) -> Account:
         """The account as it stands, lapsed leases settled first."""
-        with self._locked() as account:
+
+        def settle_and_read(account: LockedAccount) -> Account:
             account.reap()
-            return account.read()
+            return account.balance
+
+        return self._locked(settle_and_read)
+
+    def statement(self) -> Statement:
+        """The account, its workers and its trials as they are recorded; settles nothing and waits for no
+        writer.
+        """
+        return self.database.read(lambda connection: read_statement(connection, self._id))
 
     def hold(
-        self, trial: int | optuna.trial.BaseTrial, *, epochs: int, gpus: int = 1, key: str | None = None
+        self,
+        trial: int | optuna.trial.BaseTrial,
+        *,
+        epochs: int,
+        gpus: int = 1,
+        measuring: float = 0,
+        key: str | None = None,
     ) -> Hold:
         """Set a trial's epochs aside, so that a trial that starts can finish.
 
@@ -124,46 +153,28 @@ class Ledger:
             trial: the trial or its number.
             epochs: how many epochs it may run.
             gpus: GPUs it uses at once; an epoch costs that many.
+            measuring: the share of an epoch, rounded up to 1/1024, that is set aside with each epoch for its
+                measures; 0 leaves measuring free of charge.
             key: the hold's idempotency key; asking again with the same key gives the same hold.
 
         Raises:
             AlreadyHeldError: another worker holds the trial.
             BudgetExhaustedError: the account has not that much left.
             HoldClosedError: the key is that of a settled hold, or of a hold with other arguments.
-            ArgumentError: a number is not a positive integer, or the trial is none.
+            ArgumentError: a number is out of its range, or the trial is none.
         """
         number = checked_integer("trial", getattr(trial, "number", trial), least=0)
         epochs, gpus = checked_integer("epochs", epochs), checked_integer("gpus", gpus)
-        wanted = {"trial": number, "epochs": epochs, "gpus": gpus, "owner": self.owner}
+        share = rounded_up(checked_share("measuring", measuring))
         key = uuid.uuid4().hex if key is None else checked_name("key", key, longest=64)
-        return Hold(self, key, number, epochs, charged=self._hold(key, wanted))
+        charged = self._hold(key, trial=number, epochs=epochs, gpus=gpus, measuring=share)
+        return Hold(self, key, number, epochs, charged=charged)
 
-    def _hold(self, key: str, wanted: Mapping[str, Any]) -> int:
+    def _hold(self, key: str, **wanted: float) -> int:
         """Make a hold, or find it; the last epoch charged to it."""
-        with self._locked() as account:
-            account.reap()
-            found = account.connection.execute(select(holds).where(holds.c.key == key)).mappings().first()
-            if found is not None:
-                _check_same(found, dict(wanted, account=account.id))
-                last = select(func.coalesce(func.max(charges.c.epoch), 0)).where(charges.c.hold == key)
-                return int(account.connection.execute(last).scalar_one())
-            self._make_hold(account, key, wanted)
-            return 0
-
-    def _make_hold(self, account: LockedAccount, key: str, wanted: Mapping[str, Any]) -> None:
-        trial, cost, left = wanted["trial"], wanted["epochs"] * wanted["gpus"], account.read().left
-        which = account.open & (holds.c.trial == trial)
-        other = account.connection.execute(select(holds.c.owner).where(which)).scalar_one_or_none()
-        if other is not None:
-            raise AlreadyHeldError(f"trial {trial} is held by {other}")
-        if cost > left:
-            raise BudgetExhaustedError(
-                f"trial {trial} needs {cost} GPU×epochs, and the account has {left} left"
-            )
-        times = {"held_at": account.now, "lease_until": account.now + self.lease_s}
-        row = dict(wanted, key=key, account=account.id, charged=0, **times)
-        account.connection.execute(insert(holds).values(row))
-        account.move(held=cost)
+        return self._locked(
+            lambda account: set_aside(account, key, dict(wanted, owner=self.owner), self.lease_s)
+        )
 
     def charge(self, key: str, epoch: int) -> None:
         """Charge one epoch of a hold, before it runs, and renew the lease. Charging the same epoch again
@@ -175,39 +186,28 @@ class Ledger:
             ArgumentError: the epoch is not a positive integer, or no hold has that key.
         """
         epoch = checked_integer("epoch", epoch)
-        with self._locked() as account:
-            hold = account.find_live(key)
-            if _charged(account, key, epoch):
-                account.renew(key, self.lease_s)
-                return
-            if hold["charged"] >= hold["epochs"]:
-                raise BudgetExhaustedError(
-                    f"all {hold['epochs']} epochs held for trial {hold['trial']} are charged"
-                )
-            row = {"hold": key, "epoch": epoch, "gpus": hold["gpus"], "charged_at": account.now}
-            account.connection.execute(insert(charges).values(row))
-            account.renew(key, self.lease_s, charged=hold["charged"] + 1)
-            account.move(held=-hold["gpus"], spent=hold["gpus"])
+        self._locked(lambda account: charge_epoch(account, key, epoch, self.lease_s))
 
     def record(self, key: str, epoch: int, *, training_s: float, measuring_s: float) -> None:
-        """Write down what a charged epoch took, in seconds, and renew the lease.
+        """Write down what a charged epoch took, in seconds, and renew the lease. Recording the same again
+        changes nothing else.
+
+        A hold with a share for measuring is charged measuring_s / training_s × GPUs, rounded up to 1/1024,
+        from that share first and then from what the account has left. What neither can pay is not charged:
+        held and spent stay within the limit, and no epoch that is held is touched.
 
         Raises:
             HoldClosedError: the hold is settled or its lease lapsed: what the epoch gave must not be
                 reported.
-            ArgumentError: the epoch was not charged, or the seconds are no such number.
+            ArgumentError: the epoch was not charged, or is recorded with other seconds; or the seconds are no
+                such number, or training_s is 0 where measuring is charged.
         """
         took = {
             "training_s": checked_seconds("training_s", training_s),
             "measuring_s": checked_seconds("measuring_s", measuring_s),
         }
         epoch = checked_integer("epoch", epoch)
-        with self._locked() as account:
-            account.find_live(key)
-            if not _charged(account, key, epoch):
-                raise ArgumentError("epoch", "one that was charged", epoch)
-            account.connection.execute(update(charges).where(_charge(key, epoch)).values(took))
-            account.renew(key, self.lease_s)
+        self._locked(lambda account: record_epoch(account, key, epoch, took, self.lease_s))
 
     def renew(self, key: str) -> None:
         """Renew a hold's lease.
@@ -215,44 +215,52 @@ class Ledger:
         Raises:
             HoldClosedError: the hold is settled or its lease lapsed.
         """
-        with self._locked() as account:
+
+        def renew_live(account: LockedAccount) -> None:
             account.find_live(key)
             account.renew(key, self.lease_s)
 
+        self._locked(renew_live)
+
     def settle(self, key: str, reason: str) -> None:
-        """Close a hold and return its uncharged epochs. Settling again changes nothing."""
-        with self._locked() as account:
+        """Close a hold and return what it did not use. Settling again changes nothing."""
+
+        def settle_open(account: LockedAccount) -> None:
             hold = account.find(key)
             if hold["settled_at"] is None:
                 account.settle(hold, reason)
 
+        self._locked(settle_open)
+
     def release(self, owner: str) -> None:
         """Settle the holds of an owner that is known to be dead, without waiting for their leases."""
-        with self._locked() as account:
-            account.settle_where(holds.c.owner == owner, DIED)
+        self._locked(lambda account: account.settle_where(holds.c.owner == owner, DIED))
 
     def open_holds(self) -> list[RowMapping]:
         """The trials' holds that are open now, lapsed ones settled first: trial, owner, epochs, charged,
         lease_until.
         """
-        with self._locked() as account:
+
+        def settle_and_list(account: LockedAccount) -> list[RowMapping]:
             account.reap()
             which = account.open & (holds.c.trial != _TURN)
             found = account.connection.execute(select(holds).where(which).order_by(holds.c.trial))
             return list(found.mappings())
 
+        return self._locked(settle_and_list)
+
     def deaths(self, trial: int) -> int:
         """How many workers died while they held a trial."""
         which = (holds.c.account == self._id) & (holds.c.trial == trial) & holds.c.reason.in_(DEATHS)
-        with self.database.transaction() as connection:
-            return int(connection.execute(select(func.count()).where(which)).scalar_one())
+        count = select(func.count()).where(which)
+        return self.database.read(lambda connection: int(connection.execute(count).scalar_one()))
 
     @contextmanager
     def turn(self) -> Iterator[Hold | None]:
         """The turn to propose trials: a hold of no epochs for one worker at a time, None for the others."""
         key = uuid.uuid4().hex
         try:
-            self._hold(key, {"trial": _TURN, "epochs": 0, "gpus": 1, "owner": self.owner})
+            self._hold(key, trial=_TURN, epochs=0, gpus=1, measuring=0)
         except AlreadyHeldError:
             yield None
             return
@@ -265,33 +273,13 @@ class Ledger:
             func.coalesce(func.sum(charges.c.training_s), 0.0),
             func.coalesce(func.sum(charges.c.measuring_s), 0.0),
         )
-        with self.database.transaction() as connection:
-            row = connection.execute(select(*columns).join(holds).where(holds.c.account == self._id)).one()
-        return float(row[0]), float(row[1])
+        sums = select(*columns).join(holds).where(holds.c.account == self._id)
+        training_s, measuring_s = self.database.read(lambda connection: connection.execute(sums).one())
+        return float(training_s), float(measuring_s)
 
     def close(self) -> None:
         """Drop this process's connections."""
         self.database.close()
 
-    @contextmanager
-    def _locked(self) -> Iterator[LockedAccount]:
-        with self.database.transaction() as connection:
-            yield self._lock(connection, self._id)
-
-    def _lock(self, connection: Connection, account: int) -> LockedAccount:
-        connection.execute(select(accounts.c.id).where(accounts.c.id == account).with_for_update()).one()
-        return LockedAccount(connection, account, self.database.now(connection))
-
-
-def _check_same(hold: RowMapping, wanted: Mapping[str, Any]) -> None:
-    if hold["settled_at"] is not None or any(hold[name] != value for name, value in wanted.items()):
-        raise HoldClosedError(f"hold {hold['key']} is settled or was made with other arguments")
-
-
-def _charge(key: str, epoch: int) -> Any:
-    return (charges.c.hold == key) & (charges.c.epoch == epoch)
-
-
-def _charged(account: LockedAccount, key: str, epoch: int) -> bool:
-    found = account.connection.execute(select(charges.c.epoch).where(_charge(key, epoch)))
-    return found.first() is not None
+    def _locked(self, work: Callable[[LockedAccount], Result]) -> Result:
+        return self.database.write(lambda connection: work(LockedAccount(connection, self._id)))

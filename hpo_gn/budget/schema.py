@@ -4,7 +4,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
-    Float,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from hpo_gn.errors import StorageError
 
-VERSION = 1
+VERSION = 2
 
 _OPENING = 0x68706F676E  # any number that other users of the database are unlikely to lock; "hpogn" in ASCII
 
@@ -36,9 +36,14 @@ accounts = Table(
     Column("id", Integer, primary_key=True),
     Column("study", String(512), nullable=False, unique=True),
     Column("epoch_limit", Integer, nullable=False),
-    Column("held", Integer, nullable=False, default=0),
-    Column("spent", Integer, nullable=False, default=0),
-    CheckConstraint("held >= 0 AND spent >= 0 AND held + spent <= epoch_limit", name="hpo_gn_within_limit"),
+    # Amounts are multiples of 1/1024, so that the sum below is exact.
+    Column("held", Double, nullable=False, default=0),
+    Column("spent", Double, nullable=False, default=0),
+    Column("measuring", Double, nullable=False, default=0),
+    CheckConstraint(
+        "held >= 0 AND measuring >= 0 AND measuring <= spent AND held + spent <= epoch_limit",
+        name="hpo_gn_within_limit",
+    ),
 )
 
 holds = Table(
@@ -51,11 +56,15 @@ holds = Table(
     Column("epochs", Integer, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("charged", Integer, nullable=False, default=0),
-    Column("held_at", Float, nullable=False),
-    Column("lease_until", Float, nullable=False),
-    Column("settled_at", Float),
+    Column("measuring", Double, nullable=False, default=0),
+    Column("measured", Double, nullable=False, default=0),
+    Column("held_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("settled_at", Double),
     Column("reason", String(256)),
     CheckConstraint("charged >= 0 AND charged <= epochs", name="hpo_gn_charged_within_hold"),
+    CheckConstraint("measuring >= 0 AND measured >= 0", name="hpo_gn_measured_is_positive"),
     # One worker a trial: a second open hold on it cannot be written.
     Index(
         "hpo_gn_one_open_hold",
@@ -73,9 +82,10 @@ charges = Table(
     Column("hold", ForeignKey("hpo_gn_holds.key"), primary_key=True),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("gpus", Integer, nullable=False),
-    Column("charged_at", Float, nullable=False),
-    Column("training_s", Float),
-    Column("measuring_s", Float),
+    Column("charged_at", Double, nullable=False),
+    Column("training_s", Double),
+    Column("measuring_s", Double),
+    Column("measuring", Double, nullable=False, default=0),
 )
 
 
@@ -88,10 +98,20 @@ def create(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # IF NOT EXISTS and unique accounts do not keep two first openers from failing each other.
         connection.execute(select(func.pg_advisory_xact_lock(_OPENING)))
-    if inspect(connection).has_table(versions.name):
-        found = connection.execute(select(versions.c.version)).scalar_one()
-        if found != VERSION:
-            raise StorageError(f"the ledger has schema version {found}; this hpo_gn reads version {VERSION}")
-        return
-    metadata.create_all(connection)
-    connection.execute(insert(versions).values(version=VERSION))
+    if not exists(connection):
+        metadata.create_all(connection)
+        connection.execute(insert(versions).values(version=VERSION))
+
+
+def exists(connection: Connection) -> bool:
+    """Whether the database holds a ledger.
+
+    Raises:
+        StorageError: it holds one of another version.
+    """
+    if not inspect(connection).has_table(versions.name):
+        return False
+    found = connection.execute(select(versions.c.version)).scalar_one()
+    if found != VERSION:
+        raise StorageError(f"the ledger has schema version {found}; this hpo_gn reads version {VERSION}")
+    return True

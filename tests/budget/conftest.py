@@ -74,7 +74,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every ledger, standing still until it is set."""
     clock = Clock()
-    monkeypatch.setattr(Database, "now", lambda self, connection: clock.now)
+    for module in ("account", "statement"):
+        monkeypatch.setattr(f"hpo_gn.budget.{module}.now_in", lambda row: clock.now)
     return clock
 
 
@@ -85,9 +86,9 @@ def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
 
 
 @pytest.fixture
-def raw(ledger: Ledger) -> Iterator[Callable[..., Any]]:
-    """Runs one SQL statement behind the ledger's back."""
-    engine = create_engine(ledger.database.url)
+def run_sql(url: str) -> Iterator[Callable[..., Any]]:
+    """Runs one SQL statement on the database."""
+    engine = create_engine(Database(url).url)
 
     def run(sql: str, **values: object) -> Any:
         with engine.begin() as connection:
@@ -96,3 +97,21 @@ def raw(ledger: Ledger) -> Iterator[Callable[..., Any]]:
 
     yield run
     engine.dispose()
+
+
+@pytest.fixture
+def raw(ledger: Ledger, run_sql: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs one SQL statement behind the ledger's back."""
+    return run_sql
+
+
+@pytest.fixture
+def reader_url(postgresql_url: str) -> Iterator[str]:
+    """The database's URL for a user who may read and nothing else."""
+    engine = create_engine(Database(postgresql_url).url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE ROLE reader LOGIN"))
+        connection.execute(text("GRANT pg_read_all_data TO reader"))
+    yield Database(postgresql_url).url.set(username="reader").render_as_string()
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE reader"))

@@ -4,8 +4,10 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import select
 
 from hpo_gn.budget import Account
+from hpo_gn.budget.clock import NOW
 from hpo_gn.errors import (
     HoldClosedError,
 )
@@ -96,12 +98,14 @@ class TestLeases:
 
     def test_a_lease_runs_from_when_the_lock_was_got(self, ledger):
         """A clock read before the lock would grant an old lease, or take one that lapsed in the queue."""
-        with ledger.database.transaction() as connection:
-            ledger._lock(connection, ledger._id)
-            thread = threading.Thread(target=ledger.hold, args=(0,), kwargs={"epochs": 1})
+        thread = threading.Thread(target=ledger.hold, args=(0,), kwargs={"epochs": 1})
+
+        def keep(account):
             thread.start()
             time.sleep(0.3)
-            released = ledger.database.now(connection)
+            return account.connection.execute(select(NOW)).scalar_one()
+
+        released = ledger._locked(keep)
         thread.join()
         assert ledger.open_holds()[0]["held_at"] >= released
 

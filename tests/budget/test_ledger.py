@@ -3,7 +3,7 @@
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import create_trial
+from optuna.testing.storages import STORAGE_MODES, StorageSupplier
 
 from hpo_gn.budget import Account, Ledger
 from hpo_gn.errors import (
@@ -234,12 +234,32 @@ class TestStudies:
         ledger.close()
         study._storage._backend.engine.dispose()
 
-    def test_a_study_that_is_in_no_database(self, url):
-        study = optuna.create_study(study_name="in memory")
-        rule = "a database URL, since this study's storage is no database"
-        with pytest.raises(ArgumentError, match=f"^ledger must be {rule}, got 'InMemoryStorage'$"):
+    @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # Optuna's supplier leaves one
+    @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+    @pytest.mark.parametrize("storage", STORAGE_MODES)
+    @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+    def test_any_storage_will_do(self, url, storage):
+        with StorageSupplier(storage) as supplied:
+            study = optuna.create_study(storage=supplied, sampler=optuna.samplers.RandomSampler(seed=0))
+            ledger = self.open_ledger(study, url, "sqlite" in storage)
+
+            def objective(trial):
+                with ledger.hold(trial, epochs=2) as hold:
+                    hold.charge()
+                return trial.suggest_float("x", 0, 1)
+
+            study.optimize(objective, n_trials=3)
+            assert ledger.account() == Account(limit=10, held=0, spent=3)
+            assert [trial.trial for trial in ledger.statement().trials] == [0, 1, 2]
+            ledger.close()
+
+    def open_ledger(self, study, url, in_database):
+        """In the study's own database where it has one, else at a URL."""
+        if in_database:
+            return Ledger.of_study(study, limit=10)
+        rule = (
+            r"^ledger must be a database URL, since this study's storage is no database, got '\w+Storage\w*'$"
+        )
+        with pytest.raises(ArgumentError, match=rule):
             Ledger.of_study(study, limit=10)
-        ledger = Ledger.of_study(study, limit=10, url=url)
-        study.add_trial(create_trial(value=0.0))
-        assert ledger.hold(study.trials[0], epochs=1).trial == 0
-        ledger.close()
+        return Ledger.of_study(study, limit=10, url=url)

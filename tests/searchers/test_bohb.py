@@ -34,6 +34,7 @@ from hpo_gn.fidelity import CONTINUES, EPOCHS, Assignment, continues, epochs_of
 from hpo_gn.searchers import _bohb_model
 from hpo_gn.searchers.bohb import PICK, BohbSampler
 from hpo_gn.space import paper_space, to_distributions
+from hpo_gn.unit_cube import UnitCube
 
 pytestmark = pytest.mark.skipif(find_spec("hpbandster") is None, reason="hpbandster is not installed")
 
@@ -445,3 +446,55 @@ def test_it_beats_random_search_at_equal_epochs() -> None:
     ours = [best(BohbSampler(search_space=space, seed=seed, **PAPER), seed) for seed in range(5)]
     theirs = [best(RandomSampler(seed=seed), seed) for seed in range(5)]
     assert statistics.median(ours) < statistics.median(theirs)
+
+
+@pytest.mark.parametrize(("results", "fitted"), [(7, False), (8, True)])
+def test_advises_where_no_epochs_have_enough_results_for_the_model(results: int, fitted: bool) -> None:
+    """Three axes: two densities, each of one result more."""
+    sampler = BohbSampler(search_space=SPACE, initial=INITIAL, **PAPER)
+    study = optuna.create_study(sampler=sampler)
+    for number in range(results):
+        trial = study.ask(SPACE)
+        trial.set_user_attr(EPOCHS, 40)
+        study.tell(trial, float(number))
+    assert sampler._model(study, UnitCube(SPACE)).fitted is fitted
+    said = sampler.advice([[40] * results, [80] * 7, [160] * 7])
+    random = (
+        "all configurations are random: the model takes 8 results of the same epochs, and at most 7 come "
+        "before the last round"
+    )
+    assert said == (None if fitted else random)
+    assert sampler.advice([[40] * results]) == random.replace("at most 7", "at most 0")
+
+
+def test_advises_where_the_budget_pays_no_full_bracket() -> None:
+    sampler = BohbSampler(search_space=SPACE, **PAPER)
+    assert sampler.advice([[40] * 8, [80, 80], [160]]) is None
+    expected = (
+        "the budget does not pay one full bracket, which has trials 4 of 40 epochs, 2 of 80 epochs, "
+        "1 of 160 epochs"
+    )
+    assert sampler.advice([[40] * 8, [80, 80]]) == expected
+    assert sampler.advice([[40] * 8, [80], [160]]) == expected
+
+
+def test_advises_on_brackets_alone_without_a_search_space() -> None:
+    assert BohbSampler(**PAPER).advice([[40] * 4, [80, 80, 160]]) is None
+
+
+def test_the_schedule_repeats_itself_where_its_state_comes_back() -> None:
+    sampler = BohbSampler(search_space=SPACE, **PAPER)
+    study = optuna.create_study(sampler=sampler)
+    seen: dict[object, int] = {}
+    states, epochs = [], []
+    for _ in range(40):
+        states.append(sampler.schedule_state(study))
+        trial = study.ask({})
+        epochs.append(epochs_of(trial, 0))
+        study.tell(trial, 0.0)
+    for number, state in enumerate(states):
+        before = seen.setdefault(state, number)
+        assert epochs[number:] == epochs[before : before + 40 - number]
+    # One round of brackets: 4 + 2 + 1, 2 + 1 and 3 trials.
+    assert states[13] == states[0]
+    assert len(set(states[:13])) == 13

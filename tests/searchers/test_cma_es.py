@@ -147,3 +147,17 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         PyCmaSampler(**arguments)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("size", "count"), [(8, 3), (3, 9), (None, 9), (3, 0)])
+def test_advises_against_few_generations(size, count):
+    sampler = PyCmaSampler(search_space=SPACE, population_size=size)
+    trials = count * (size or 7)  # pycma's own size in three dimensions
+    shown = f"{count} generations of {size or 7}: CMA-ES adapts over tens of generations"
+    assert sampler.advice([[4] * trials]) == shown
+    assert sampler.advice([[4] * (10 * (size or 7) - 1)]) is not None
+    assert sampler.advice([[4] * (10 * (size or 7))]) is None
+
+
+def test_has_no_advice_where_nothing_is_searched():
+    assert PyCmaSampler(search_space={"only": IntDistribution(3, 3)}).advice([[4]]) is None

@@ -118,3 +118,11 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         ParticleSwarmSampler(**arguments)
     assert str(caught.value) == message
+
+
+def test_advises_against_few_iterations():
+    sampler = ParticleSwarmSampler(search_space=SPACE, particles=5)
+    said = "3 iterations of 5 particles: a swarm converges over tens of iterations"
+    assert sampler.advice([[2] * 8, [2] * 8]) == said
+    assert sampler.advice([[2] * 49]) is not None
+    assert sampler.advice([[2] * 50]) is None

@@ -246,3 +246,18 @@ def test_it_beats_random_search(make: Any) -> None:
 
     medians = [sorted(best(m, seed) for seed in range(5))[2] for m in (make, SeededRandomSampler)]
     assert medians[0] < medians[1] / 5
+
+
+@pytest.mark.parametrize("sizes", [[1] * 12, [8, 8, 8], [9, 2], [10, 2], [30]])
+def test_tpe_advises_where_all_its_trials_are_random(sizes):
+    """A model's proposals depend on the values before them; random ones do not."""
+
+    def proposals(sign):
+        study = optuna.create_study(sampler=SeededTPESampler(search_space=SPACE))
+        for size in sizes:
+            for trial in [study.ask(SPACE) for _ in range(size)]:
+                study.tell(trial, sign * loss(trial.params))
+        return [trial.params for trial in study.trials]
+
+    advice = SeededTPESampler(search_space=SPACE).advice([[4] * size for size in sizes])
+    assert (advice is not None) == (proposals(1) == proposals(-1))

@@ -1,0 +1,1 @@
+"""The commands of hpo-gn, one a file."""

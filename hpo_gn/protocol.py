@@ -1,0 +1,139 @@
+"""The protocol: search on the reduced training set, then train the winner on the full one and test it.
+
+Whoever works on a study follows it, the command that began the search and workers that joined it alike: when
+the search is over, the first to notice prepares the retraining, and all go on with that.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+from rich.console import Console
+
+from hpo_gn.budget import Ledger
+from hpo_gn.experiment import Experiment
+from hpo_gn.progress import SearchProgress
+from hpo_gn.result import Spent
+from hpo_gn.retraining import find_winner, is_prepared, prepare, retraining_name
+from hpo_gn.studies import open_study
+from hpo_gn.worker import Place, Worker
+
+Engine = Callable[[Worker, Ledger, Callable[[], None]], None]
+"""Runs workers of a study until there is nothing more to do: (worker, its ledger, what to call while it
+runs).
+"""
+
+_SPARE_EPOCHS = 3
+"""Epochs that a retraining may repeat after its workers died, where it is not part of the budget."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of the protocol left: its study, and what it used."""
+
+    study: optuna.Study
+    spent: Spent
+
+
+@dataclass(frozen=True)
+class SearchProtocol:
+    """A search and its retraining.
+
+    Args:
+        experiment: what is searched.
+        place: of the search's study.
+        seeds: retrainings of the winner, and of the initial settings.
+        include_retraining: whether the budget pays for the retraining.
+    """
+
+    experiment: Experiment
+    place: Place
+    seeds: int
+    include_retraining: bool
+
+    @property
+    def retraining_epochs(self) -> int:
+        """GPU×epochs of the retraining."""
+        return 2 * self.seeds * self.experiment.epochs * self.experiment.gpus
+
+    @property
+    def held_back(self) -> int:
+        """GPU×epochs of the budget that the search must leave for the retraining."""
+        return self.retraining_epochs if self.include_retraining else 0
+
+    def search(self, engine: Engine, console: Console, *, limit: int | None = None) -> Stage:
+        """Take part in the search until it is over.
+
+        Args:
+            engine: what runs the workers.
+            console: where progress is shown.
+            limit: the search's GPU×epochs; None for those on record.
+        """
+        study = open_study(self.place, self.experiment)
+        ledger = Ledger(self.place.storage, self.place.study, limit=limit, lease_s=self.place.lease_s)
+        return self._work("search", study, Worker(self.experiment, self.place, _CPU), ledger, engine, console)
+
+    def retrain(self, winner: FrozenTrial, engine: Engine, console: Console) -> Stage:
+        """Take part in the retraining until it is over.
+
+        Args:
+            winner: of the search.
+            engine, console: as in `search`.
+        """
+        place = self.retraining_place(winner)
+        study = open_study(place, self.experiment)
+        spare = 0 if self.include_retraining else 2 * self.seeds * _SPARE_EPOCHS * self.experiment.gpus
+        limit = self.retraining_epochs + spare
+        ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
+        while not is_prepared(study, self.seeds):
+            with ledger.turn() as turn:
+                if turn is not None:
+                    prepare(study, self.experiment, winner.params, self.seeds)
+        worker = Worker(self.experiment, place, _CPU, retraining=True)
+        return self._work("retraining", study, worker, ledger, engine, console)
+
+    def retraining_place(self, winner: FrozenTrial) -> Place:
+        """Where the retraining of a winner is."""
+        return replace(
+            self.place,
+            study=retraining_name(self.place.study, winner.number),
+            checkpoints=self.place.checkpoints.at(f"retraining-{winner.number}"),
+        )
+
+    def follow(self, engine: Engine, console: Console) -> None:
+        """Take part in whatever is left to do."""
+        stage = self.search(engine, console)
+        self.retrain(find_winner(stage.study), engine, console)
+
+    def _work(
+        self,
+        title: str,
+        study: optuna.Study,
+        worker: Worker,
+        ledger: Ledger,
+        engine: Engine,
+        console: Console,
+    ) -> Stage:
+        planned = self.retraining_epochs if worker.retraining else None
+        try:
+            with SearchProgress(title, study, ledger, console, planned) as progress:
+                engine(worker, ledger, progress.update)
+            account, (training_s, measuring_s) = ledger.account(), ledger.seconds()
+        finally:
+            ledger.close()
+        return Stage(
+            study,
+            Spent(
+                limit=account.limit,
+                spent=account.spent,
+                held=account.held,
+                measuring=account.measuring,
+                training_s=round(training_s, 3),
+                measuring_s=round(measuring_s, 3),
+            ),
+        )
+
+
+_CPU = torch.device("cpu")  # the engine says on which device a worker trains
