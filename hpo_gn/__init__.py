@@ -5,6 +5,7 @@ from importlib.metadata import version
 from hpo_gn.budget import Ledger
 from hpo_gn.experiment import Experiment, make_objective
 from hpo_gn.history import History
+from hpo_gn.joining import join
 from hpo_gn.result import Result
 from hpo_gn.search import search
 from hpo_gn.training import SupervisedTraining, Training
@@ -18,6 +19,7 @@ __all__ = [
     "Result",
     "SupervisedTraining",
     "Training",
+    "join",
     "make_objective",
     "search",
 ]
