@@ -59,6 +59,22 @@ class Checkpoints:
             if self._mark() is None:
                 self._files.write(_MARKER, token.encode())
 
+    def begin(self, token: str) -> None:
+        """Take an empty place, or one that an earlier search marked, for a study's checkpoints.
+
+        Raises:
+            CheckpointError: it holds something else, or cannot be written.
+        """
+        with _explained(f"the checkpoints at {self} cannot be written"):
+            if self._mark() is not None:
+                self._files.clear()
+            elif self._files.names(""):
+                raise CheckpointError(
+                    f"the checkpoints at {self} would be among somebody's files: "
+                    "give --checkpoints an empty place"
+                )
+            self._files.write(_MARKER, token.encode())
+
     def check(self, token: str) -> None:
         """Make sure that these are the study's, as seen from this machine.
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
 from hpo_gn.errors import ArgumentError, ModelError
+from hpo_gn.failures import explained
 from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, OnlineAGN, cross_entropy, measure
 from hpo_gn.models import build_model
 from hpo_gn.objectives import Objective
@@ -90,9 +91,11 @@ class Experiment:
     data_root: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "round_size", "threads", "gpus"):
+        for name, most in _MOST.items():
             if getattr(self, name) < 1:
                 raise ArgumentError(name, "a positive integer", getattr(self, name))
+            if getattr(self, name) > most:
+                raise ArgumentError(name, f"at most {most}", getattr(self, name))
         if self.seed < 0:
             raise ArgumentError("seed", "0 or more", self.seed)
         if self.min_epochs is not None and not 1 <= self.min_epochs <= self.epochs:
@@ -133,10 +136,11 @@ class Experiment:
             "max_epochs": self.epochs,
             "eta": self.eta,
         }
-        taken = inspect.signature(make).parameters
-        sampler: optuna.samplers.BaseSampler = make(
-            **{name: settings[name] for name in taken if name in settings}
-        )
+        with explained(f"searcher {self.searcher!r} cannot be made"):
+            taken = inspect.signature(make).parameters
+            sampler = make(**{name: settings[name] for name in taken if name in settings})
+        if not isinstance(sampler, optuna.samplers.BaseSampler):
+            raise ArgumentError("searcher", "a class of Optuna samplers", self.searcher)
         return sampler
 
     def splits(self, kind: Literal["search", "full"], device: torch.device) -> Splits:
@@ -205,6 +209,8 @@ class Experiment:
         }
 
 
+_MOST = {"epochs": 2**31 - 1, "round_size": 10_000, "threads": 1_000, "gpus": 1_000}
+"""The largest values of what must be positive."""
 _PLAIN = (
     "epochs",
     "min_epochs",
@@ -231,11 +237,14 @@ def make_objective(name: str, **settings: Any) -> Objective:
     """
     make = load("objective", name)
     given = {key: value for key, value in settings.items() if value is not None}
-    taken = inspect.signature(make).parameters
-    for key in given:
-        if key not in taken:
-            raise ArgumentError(key, f"left out, since objective {name!r} does not take it", given[key])
-    objective: Objective = make(**given)
+    with explained(f"objective {name!r} cannot be made"):
+        taken = inspect.signature(make).parameters
+        for key in given:
+            if key not in taken:
+                raise ArgumentError(key, f"left out, since objective {name!r} does not take it", given[key])
+        objective: Objective = make(**given)
+    if not callable(objective) or not hasattr(objective, "measures"):
+        raise ArgumentError("objective", "a class of objectives, with measures", name)
     return objective
 
 

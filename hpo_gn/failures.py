@@ -55,20 +55,21 @@ def users_code(*passing: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained(what: str, *passing: type[Exception]) -> Iterator[None]:
     """Whatever code of the user's raises before there are trials is one line that says what failed and where.
 
     Args:
         what: begins the line, such as "the objective cannot be made".
+        passing: exceptions that pass, as Ctrl-C does.
 
     Raises:
-        HpoGnError: the code raised it, or anything else; Ctrl-C passes.
+        HpoGnError: the code raised it, or anything else.
     """
     try:
         yield
-    except (HpoGnError, KeyboardInterrupt):
-        raise
     except BaseException as error:
+        if isinstance(error, (HpoGnError, KeyboardInterrupt, *passing)):
+            raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = "" if isinstance(error, SyntaxError) else f" ({Path(last.filename).name}, line {last.lineno})"
         raise HpoGnError(f"{what}: {describe(error)}{where}") from error

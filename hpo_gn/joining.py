@@ -5,19 +5,24 @@ storage.
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from rich.console import Console
 
+from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import parse_database_url, shown
 from hpo_gn.engine import choose_engine
 from hpo_gn.errors import ArgumentError, StorageError, StudyError, UnknownNameError
 from hpo_gn.experiment import Experiment
+from hpo_gn.failures import explained
 from hpo_gn.protocol import SearchProtocol
 from hpo_gn.recipe import from_recipe, to_recipe
+from hpo_gn.retraining import find_winner
 from hpo_gn.storage import open_storage
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place
@@ -30,39 +35,64 @@ PROTOCOL = "hpo_gn:protocol"
 _POLL_S = 1.0
 
 
-def announce(protocol: SearchProtocol, fingerprint: str) -> None:
+def try_out(experiment: Experiment) -> str:
+    """Read the data and build one training before anything is written or claimed, so that mistakes show at
+    once and fail no trial; the data's fingerprint.
+    """
+    splits = experiment.splits("search", torch.device("cpu"))
+    with explained("the initial settings cannot be trained"):
+        experiment.build(experiment.initial, splits, epochs=experiment.epochs, seed=0)
+    return splits.fingerprint
+
+
+def announce(protocol: SearchProtocol, fingerprint: str, limit: int) -> None:
     """Make a search's study, or open it, and say there what workers that join must know.
 
     Args:
         protocol: the search's.
         fingerprint: of its data.
+        limit: the search's GPU×epochs.
 
     Raises:
         HpoGnError: the study is another experiment's, or its checkpoints are out of reach.
     """
     place = protocol.place
     study = open_study(place, protocol.experiment, fingerprint)
+    _check_limit(study, protocol, limit)
     about = {
         "seeds": protocol.seeds,
         "include_retraining": protocol.include_retraining,
         "checkpoints": str(place.checkpoints),
         "token": _claimed(study, place),
         "lease_s": place.lease_s,
+        "limit": limit,
         "done": False,
     }
+    # Whoever finds the announcement finds an account, too.
+    Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s).close()
     study.set_user_attr(RECIPE, to_recipe(protocol.experiment))
     study.set_user_attr(PROTOCOL, about)
+
+
+def _check_limit(study: optuna.Study, protocol: SearchProtocol, limit: int) -> None:
+    """A budget that paid for a retraining stays: with another, another winner's would have to be paid too."""
+    before = study.user_attrs.get(PROTOCOL)
+    if protocol.include_retraining and before is not None and before["done"] and before["limit"] != limit:
+        was = before["limit"] + protocol.held_back
+        raise ArgumentError(
+            "budget", f"the {was} that paid for a retraining already", limit + protocol.held_back
+        )
 
 
 def _claimed(study: optuna.Study, place: Place) -> str:
     """The token that marks the study's checkpoints, so that whoever sees others, or none, finds out."""
     before = study.user_attrs.get(PROTOCOL)
     if before is not None and not before["done"]:
+        place.checkpoints.claim(before["token"])  # somebody may have removed them all
         place.checkpoints.check(before["token"])
         return str(before["token"])
     token = uuid.uuid4().hex
-    place.checkpoints.discard()
-    place.checkpoints.claim(token)
+    place.checkpoints.begin(token)
     return token
 
 
@@ -108,10 +138,17 @@ def join(
     if found.user_attrs[PROTOCOL]["done"]:
         return found.study_name
     protocol = _protocol(found, storage, experiment, checkpoints, data_root)
+    try_out(protocol.experiment)
     engine = choose_engine(
         protocol.experiment, workers=workers, workers_per_gpu=workers_per_gpu, device=device
     )
-    protocol.follow(engine, console or Console(quiet=True))
+    console = console or Console(quiet=True)
+    searched = protocol.search(engine, console)
+    # The command that began the search may have been repeated with other seeds meanwhile.
+    now = optuna.load_study(study_name=found.study_name, storage=found._storage).user_attrs[PROTOCOL]
+    if not now["done"]:
+        again = replace(protocol, **{name: now[name] for name in ("seeds", "include_retraining")})
+        again.retrain(find_winner(searched.study), engine, console)
     return found.study_name
 
 

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from hpo_gn.advice import advise
+from hpo_gn.budget.arguments import checked_integer
 from hpo_gn.errors import ArgumentError, HpoGnError, UnknownNameError
 from hpo_gn.experiment import Experiment
 from hpo_gn.probe import PROBED_EPOCHS, Probe
@@ -116,6 +117,7 @@ def plan(
     for name, value in (("budget", budget), ("seeds", seeds), ("workers", workers)):
         if value < 1:
             raise ArgumentError(name, "1 or more", value)
+    checked_integer("budget", budget)
     planner = _Planner(experiment, budget, seeds, include_retraining, probe, workers)
     chosen = names("searcher") if searchers is None else dict.fromkeys(searchers)
     retraining_s = None if probe is None else probe.training_s * probe.full_samples / probe.samples

@@ -3,15 +3,18 @@ left.
 """
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpo_gn.budget import Ledger
+from hpo_gn.errors import StorageError
 from hpo_gn.fidelity import format_epochs
 from hpo_gn.rounds import ROUNDS
 
@@ -58,7 +61,11 @@ class SearchProgress:
         self._live.stop()
 
     def update(self, *, final: bool = False) -> None:
-        """Show the study and the account as they are now."""
+        """Show the study and the account as they are now; nothing new while their storage is away."""
+        with suppress(StorageInternalError, StorageError):
+            self._update(final=final)
+
+    def _update(self, *, final: bool) -> None:
         account = self._ledger.account()
         total = self._planned or account.limit
         left = max(0, total - account.spent - account.held)

@@ -4,7 +4,9 @@ Whoever works on a study follows it, the command that began the search and worke
 the search is over, the first to notice prepares the retraining, and all go on with that.
 """
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import optuna
@@ -13,10 +15,11 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hpo_gn.budget import Ledger
+from hpo_gn.errors import HoldClosedError
 from hpo_gn.experiment import Experiment
 from hpo_gn.progress import SearchProgress
 from hpo_gn.result import Spent
-from hpo_gn.retraining import find_winner, is_prepared, prepare, retraining_name
+from hpo_gn.retraining import is_prepared, prepare, retraining_name
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place, Worker
 
@@ -25,6 +28,7 @@ Engine = Callable[[Worker, Ledger, Callable[[], None]], None]
 runs).
 """
 
+_WAIT_S = 0.2
 _SPARE_EPOCHS = 3
 """Epochs that a retraining may repeat after its workers died, where it is not part of the budget."""
 
@@ -88,9 +92,11 @@ class SearchProtocol:
         limit = self.retraining_epochs + spare
         ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
         while not is_prepared(study, self.seeds):
-            with ledger.turn() as turn:
+            with suppress(HoldClosedError), ledger.turn() as turn:
                 if turn is not None:
-                    prepare(study, self.experiment, winner.params, self.seeds)
+                    prepare(study, self.experiment, winner.params, self.seeds, turn)
+                    continue
+            time.sleep(_WAIT_S)
         worker = Worker(self.experiment, place, _CPU, retraining=True)
         return self._work("retraining", study, worker, ledger, engine, console)
 
@@ -101,11 +107,6 @@ class SearchProtocol:
             study=retraining_name(self.place.study, winner.number),
             checkpoints=self.place.checkpoints.at(f"retraining-{winner.number}"),
         )
-
-    def follow(self, engine: Engine, console: Console) -> None:
-        """Take part in whatever is left to do."""
-        stage = self.search(engine, console)
-        self.retrain(find_winner(stage.study), engine, console)
 
     def _work(
         self,

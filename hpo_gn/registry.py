@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from hpo_gn.errors import ArgumentError, UnknownNameError
+from hpo_gn.failures import explained
 
 Kind = Literal["objective", "searcher", "model", "data set"]
 
@@ -56,7 +57,8 @@ def import_object(kind: str, path: str) -> Any:
     if not module or module.startswith(".") or not attribute:
         raise ArgumentError(kind, "module:function", path)
     try:
-        imported = importlib.import_module(module)
+        with explained(f"{kind} {path!r} cannot be imported", ModuleNotFoundError):
+            imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ArgumentError(kind, f"an importable module:function (no module {error.name!r})", path) from None
     if not hasattr(imported, attribute):

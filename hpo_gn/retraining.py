@@ -10,6 +10,7 @@ import optuna
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import StudyError
 from hpo_gn.experiment import Experiment
@@ -53,15 +54,21 @@ def find_winner(study: optuna.Study) -> FrozenTrial:
     )
 
 
-def prepare(study: optuna.Study, experiment: Experiment, winner: Mapping[str, Any], seeds: int) -> None:
+def prepare(
+    study: optuna.Study, experiment: Experiment, winner: Mapping[str, Any], seeds: int, turn: Hold
+) -> None:
     """Give a study the trials of the retraining, those that are missing: winner and initial settings with the
     same seeds.
+
+    Raises:
+        HoldClosedError: the turn lapsed meanwhile: another worker prepares them.
     """
     trials = study.get_trials(deepcopy=False)
     there = {(trial.user_attrs[ROLE], trial.user_attrs[INDEX]) for trial in trials}
     for role, params in zip(ROLES, (winner, experiment.initial), strict=True):
         for index in range(seeds):
             if (role, index) not in there:
+                turn.confirm()
                 study.add_trial(_trial(experiment, role, index, params))
     study.set_user_attr(ROUNDS, 1)
 

@@ -19,21 +19,19 @@ from hpo_gn.books import Books
 from hpo_gn.budget import Hold
 from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, HoldClosedError, StudyError
 from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
-from hpo_gn.trial import REASON, Outcome
+from hpo_gn.trial import ERROR, REASON, Outcome
 
 ROUND = "hpo_gn:round"
 """Trial attribute: the round it was proposed in, from 1; written last, when the trial is complete."""
 ROUNDS = "hpo_gn:rounds"
 """Study attribute: how many rounds are proposed in full."""
-ERROR = "hpo_gn:error"
-"""Trial attribute: the exception that ended it."""
 
 _MOST_DEATHS = 3
 _WAIT_S = 0.2
 
 _SPARE = 1.25
 """Where measuring is charged, what a trial sets aside for it over what it took so far."""
-_FIRST_SHARE = 1.0
+FIRST_SHARE = 1.0
 """What it sets aside before anything was measured, as a share of its epochs."""
 
 
@@ -127,7 +125,8 @@ class Rounds:
     def _gave_up(self, trial: FrozenTrial) -> bool:
         deaths = self.ledger.deaths(trial.number)
         if deaths >= _MOST_DEATHS:
-            self.tell(trial, Outcome(TrialState.FAIL, reason=f"{deaths} workers died of it"))
+            with suppress(UpdateFinishedTrialError):  # another worker gave it up in this moment
+                self.tell(trial, Outcome(TrialState.FAIL, reason=f"{deaths} workers died of it"))
         return deaths >= _MOST_DEATHS
 
     def _hold(self, trial: FrozenTrial) -> Hold | None:
@@ -147,10 +146,16 @@ class Rounds:
         if not self._charge_measures:
             return 0.0
         training_s, measuring_s = self.ledger.seconds()
-        return _SPARE * measuring_s / training_s if training_s > 0 else _FIRST_SHARE
+        return _SPARE * measuring_s / training_s if training_s > 0 else FIRST_SHARE
 
     def tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        """End a trial, saying why it ended early if it did."""
+        """End a trial, saying why it ended early if it did.
+
+        Raises:
+            UpdateFinishedTrialError: another worker ended it meanwhile.
+        """
+        if self.study._storage.get_trial(trial._trial_id).state.is_finished():
+            raise UpdateFinishedTrialError(f"trial {trial.number} is finished")  # Optuna raises ValueError
         if outcome.reason is not None:
             self.study._storage.set_trial_user_attr(trial._trial_id, REASON, outcome.reason)
         if outcome.state == TrialState.PRUNED:
@@ -240,10 +245,13 @@ class Rounds:
         """Trials that the budget can never finish, since nothing is held any more that could come back, and
         why.
         """
-        running = self._running()
-        if not running or self.ledger.open_holds():
+        account = self.ledger.account()  # first: what others hold from now on is not missing in it
+        if account.held:
             return []
-        left = self.ledger.account().left
+        # One in its last epoch has charged all that it held.
+        held = {hold["trial"] for hold in self.ledger.open_holds()}
+        running = [trial for trial in self._running() if trial.number not in held]
+        left = account.left
         needs = [(trial, self._price(max(1, self._remaining(trial)))) for trial in running]
         return [
             (trial, f"the budget has {left:g} GPU×epochs left, and the trial still needs {need:g}")
@@ -252,6 +260,8 @@ class Rounds:
         ]
 
     def _check_last_round(self, trials: list[FrozenTrial]) -> None:
+        if any(trial.state == TrialState.COMPLETE for trial in self.study.get_trials(deepcopy=False)):
+            return  # a small last round must not take the result away
         errors = [trial.user_attrs[ERROR] for trial in trials if ERROR in trial.user_attrs]
         if trials and len(errors) == len(trials):
             raise StudyError(f"every trial of the last round failed, the first with {errors[0]}")

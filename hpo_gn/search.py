@@ -1,10 +1,10 @@
 """A search from beginning to end: checked, run by the protocol, and its result written."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
@@ -15,10 +15,11 @@ from hpo_gn.errors import ArgumentError
 from hpo_gn.experiment import Experiment
 from hpo_gn.fidelity import Assignment
 from hpo_gn.file_store import as_component
-from hpo_gn.joining import announce, conclude
+from hpo_gn.joining import announce, conclude, try_out
 from hpo_gn.protocol import SearchProtocol, Stage
 from hpo_gn.result import Result
 from hpo_gn.retraining import collect, find_winner, keep_model
+from hpo_gn.rounds import FIRST_SHARE
 from hpo_gn.storage import open_storage
 from hpo_gn.studies import default_name
 from hpo_gn.worker import Place
@@ -93,9 +94,9 @@ def search(
         ray=ray,
         gpus_per_trial=gpus_per_trial,
     )
-    fingerprint = _try_out(experiment)
+    fingerprint = try_out(experiment)
     folder.mkdir(parents=True, exist_ok=True)
-    announce(protocol, fingerprint)
+    announce(protocol, fingerprint, budget - protocol.held_back)
     console = console or Console(quiet=True)
     found = protocol.search(engine, console, limit=budget - protocol.held_back)
     winner = find_winner(found.study)
@@ -113,20 +114,12 @@ def _everywhere(checkpoints: str) -> str:
     return checkpoints if "://" in checkpoints else str(Path(checkpoints).absolute())
 
 
-def _try_out(experiment: Experiment) -> str:
-    """Read the data and build one training before anything is written, so that mistakes show at once; the
-    data's fingerprint.
-    """
-    splits = experiment.splits("search", torch.device("cpu"))
-    experiment.build(experiment.initial, splits, epochs=experiment.epochs, seed=0)
-    return splits.fingerprint
-
-
 def _check_budget(experiment: Experiment, budget: int, held_back: int) -> None:
     sampler = experiment.sampler()
     assign = getattr(sampler, "next_assignment", None)
     first = assign(optuna.create_study(sampler=sampler)) if assign else Assignment(experiment.epochs)
-    least = first.epochs * experiment.gpus + held_back
+    share = FIRST_SHARE if experiment.charge == "measures" else 0
+    least = math.ceil(first.epochs * experiment.gpus * (1 + share)) + held_back
     if budget < least:
         both = "one trial's epochs and the retraining's" if held_back else "one trial's epochs"
         raise ArgumentError("budget", f"at least {least}, {both}", budget)

@@ -46,6 +46,8 @@ def checked(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("hyperparameters"), list):
         raise SpaceError("must be a mapping with a list 'hyperparameters'")
     _known("a space", document, _TOP_LEVEL)
+    if not isinstance(document.get("name"), str | None):
+        raise SpaceError(f"name of a space must be a string, got {shown(document['name'])}")
     if document.get("conditions") or document.get("forbiddens"):
         raise SpaceError("conditions and forbidden clauses are not supported in a search space")
     if not document["hyperparameters"]:
@@ -104,7 +106,8 @@ def _check_step(where: str, item: dict[str, Any]) -> None:
         raise SpaceError(f"step of {where} must be absent on a log scale, got {shown(step)}")
     for field in ("upper", "default_value"):
         steps = (item.get(field, lower) - lower) / step
-        if not -1 < steps <= _LARGEST or abs(steps - round(steps)) > 1e-8:
+        least = 1 if field == "upper" else 0
+        if not least - 0.5 < steps <= _LARGEST or abs(steps - round(steps)) > 1e-8:
             rule = f"lower + a multiple of {shown(step)}"
             raise SpaceError(f"{field} of {where} must be {rule}, got {shown(item[field])}")
 

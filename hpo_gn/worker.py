@@ -1,31 +1,30 @@
 """A worker: claims trials of a study, runs them and proposes new ones until there is nothing more to do."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import optuna
 import torch
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_gn.budget import Ledger
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.data import Splits
-from hpo_gn.errors import DataError, HoldClosedError, HpoGnError, StorageError
+from hpo_gn.errors import BudgetExhaustedError, DataError, HoldClosedError, StorageError
 from hpo_gn.experiment import TESTED, Experiment
 from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.history import History
 from hpo_gn.measures import Measure, Samples, Split
-from hpo_gn.rounds import ERROR, Claim, Rounds, Rules
+from hpo_gn.rounds import Claim, Rounds, Rules
 from hpo_gn.seeds import derive_seed
 from hpo_gn.storage import open_storage
 from hpo_gn.training import Training
-from hpo_gn.trial import Outcome, TrialInterruptedError, TrialRun, find_start
+from hpo_gn.trial import TrialInterruptedError, TrialRun, find_start
 
 FINGERPRINT = "hpo_gn:fingerprint"
 """Study attribute: the SHA-256 of the data that the study's trials are trained and judged on."""
@@ -51,7 +50,7 @@ class Place:
         lease_s: seconds after which a silent worker counts as dead.
     """
 
-    storage: str
+    storage: str = field(repr=False)  # its password is nowhere shown
     study: str
     checkpoints: Checkpoints
     lease_s: float = 60.0
@@ -178,22 +177,12 @@ class Desk:
             with claim.hold as hold:
                 start = find_start(frozen, self._parent(frozen), self._checkpoints, epochs)
                 trial = optuna.Trial(self.study, frozen._trial_id)
-                outcome = self._outcome(self._trial_run(interrupted), trial, hold, start, epochs)
+                outcome = self._trial_run(interrupted)(trial, hold, start, epochs)
                 hold.confirm()
                 self.rounds.tell(frozen, outcome)
-        except (HoldClosedError, TrialInterruptedError, UpdateFinishedTrialError):
+        except (HoldClosedError, TrialInterruptedError, UpdateFinishedTrialError, BudgetExhaustedError):
+            # A checkpoint that vanished since the hold was made leaves more epochs than are held.
             return  # the trial goes on elsewhere, or another time, or was ended by whoever took it over
-
-    def _outcome(self, run: TrialRun, trial: optuna.Trial, *arguments: Any) -> Outcome:
-        try:
-            return run(trial, *arguments)
-        except (HpoGnError, TrialInterruptedError, StorageInternalError, UpdateFinishedTrialError):
-            raise
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            trial.set_user_attr(ERROR, reason)
-            trial.set_user_attr("hpo_gn:traceback", traceback.format_exc())
-            return Outcome(TrialState.FAIL, reason=reason)
 
     def _trial_run(self, interrupted: Interrupted) -> TrialRun:
         return TrialRun(

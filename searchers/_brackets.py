@@ -2,9 +2,8 @@
 
 import itertools
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +17,21 @@ CLAIM = "hpo_gn:bohb_claim"
 
 _Slots = Mapping[int, FrozenTrial]
 _SlotsByRung = Mapping[tuple[int, int], _Slots]
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """What some trials fill.
+
+    Args:
+        trials: these.
+        complete: how many brackets, from the first on, have all their slots filled by trials that finished.
+        slots: the trial in each slot of each (bracket, rung), without those brackets.
+    """
+
+    trials: list[FrozenTrial] = field(default_factory=list)
+    complete: int = 0
+    slots: _SlotsByRung = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,9 @@ class Brackets:
     Trials that failed, or whose value is no finite number, are not promoted. hpbandster fills their places
     with new configurations at the higher budget; here the higher rung is smaller where too few are left.
 
+    What the finished trials at the study's beginning fill is remembered, and read again where the trials at
+    hand do not begin with the same ones.
+
     Args:
         min_epochs: the fewest epochs a configuration is trained.
         max_epochs: the most.
@@ -60,11 +77,16 @@ class Brackets:
     min_epochs: int
     max_epochs: int
     eta: int
+    _known: _Filled = field(default_factory=_Filled, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_integer("max_epochs", self.max_epochs, 1, None)
         _check_integer("min_epochs", self.min_epochs, 1, self.max_epochs)
         _check_integer("eta", self.eta, 2, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is sent without the trials that are remembered."""
+        return Brackets, (self.min_epochs, self.max_epochs, self.eta)
 
     @cached_property
     def rungs(self) -> tuple[int, ...]:
@@ -106,10 +128,10 @@ class Brackets:
         The slot must fit, and one that opens a bracket must leave what open brackets still need, with room
         for its own; where they need nothing more, the rest is spent as far as it goes.
         """
-        slots = self._slots(trials)
-        opened = {bracket for bracket, _ in slots}
+        filled = self._filled(trials)
+        slots, opened = filled.slots, {bracket for bracket, _ in filled.slots}
         own = self.cost(claim, from_scratch=from_scratch)
-        if claim.bracket in opened or own > epochs_left:
+        if claim.bracket < filled.complete or claim.bracket in opened or own > epochs_left:
             return own <= epochs_left
         promised = sum(self._epochs_to_come(b, slots, direction, from_scratch) for b in opened)
         whole = self._epochs_to_come(claim.bracket, slots, direction, from_scratch)
@@ -119,21 +141,27 @@ class Brackets:
         """The slot that the next trial fills: the first open one of the earliest bracket that has one.
 
         Args:
-            trials: every trial of the study but the next one.
+            trials: every trial of the study but the next one, by number.
             direction: the study's direction.
             fresh: whether the trial brings its own configuration, so that it cannot be a promotion.
         """
-        slots = self._slots(trials)
-        found = (self._open_slot(bracket, slots, direction, fresh) for bracket in itertools.count())
+        filled = self._filled(trials)
+        brackets = itertools.count(filled.complete)
+        found = (self._open_slot(bracket, filled.slots, direction, fresh) for bracket in brackets)
         return next(claim for claim in found if claim is not None)
+
+    def unfinished(self, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """A study's trials from the first on that has not finished."""
+        return trials[len(self._known_of(list(trials)).trials) :]
 
     def state(self, trials: Iterable[FrozenTrial], direction: StudyDirection) -> tuple[object, ...]:
         """What the slots to come depend on beside the values of trials, as long as none fails."""
-        slots = self._slots(trials)
-        following = 1 + max((bracket for bracket, _ in slots), default=-1)
+        filled = self._filled(trials)
+        slots = filled.slots
+        following = 1 + max((bracket for bracket, _ in slots), default=filled.complete - 1)
         begun = (
             (following - bracket, [len(filled) for _, filled in self._known_rungs(bracket, slots, direction)])
-            for bracket in range(following)
+            for bracket in range(filled.complete, following)
             if self._epochs_to_come(bracket, slots, direction, from_scratch=True)
         )
         return following % len(self.rungs), *((back, *filled) for back, filled in begun)
@@ -153,16 +181,51 @@ class Brackets:
     def _settings(self) -> list[int]:
         return [self.min_epochs, self.max_epochs, self.eta]
 
-    def _slots(self, trials: Iterable[FrozenTrial]) -> _SlotsByRung:
-        """The trial in each slot of each (bracket, rung).
+    def _filled(self, trials: Iterable[FrozenTrial]) -> _Filled:
+        """What trials fill. Those at the beginning that have finished, and so never change, are read once."""
+        trials = list(trials)
+        known = self._known_of(trials)
+        return self._with(known, trials[len(known.trials) :])
+
+    def _known_of(self, trials: list[FrozenTrial]) -> _Filled:
+        """What the finished trials at the beginning fill."""
+        known = self._known
+        if trials[: len(known.trials)] != known.trials:
+            known = _Filled()
+        rest = trials[len(known.trials) :]
+        if finished := list(itertools.takewhile(lambda trial: trial.state.is_finished(), rest)):
+            known = self._without_complete(self._with(known, finished))
+            object.__setattr__(self, "_known", known)
+        return known
+
+    def _with(self, filled: _Filled, trials: Sequence[FrozenTrial]) -> _Filled:
+        """What trials of higher numbers fill in addition.
 
         Two processes that ask in one instant may claim one slot: the trial with the lower number fills it.
         """
-        slots: dict[tuple[int, int], dict[int, FrozenTrial]] = defaultdict(dict)
-        for trial in sorted(trials, key=lambda trial: trial.number):
-            if (claim := self.claim_of(trial)) is not None:
-                slots[claim.bracket, claim.rung].setdefault(claim.slot, trial)
-        return slots
+        slots = {rung: dict(in_rung) for rung, in_rung in filled.slots.items()}
+        everything = [*filled.trials, *trials]
+        for trial in trials:
+            if (claim := self.claim_of(trial)) is None:
+                continue
+            if claim.bracket < filled.complete:
+                return self._with(_Filled(), everything)
+            slots.setdefault((claim.bracket, claim.rung), {}).setdefault(claim.slot, trial)
+        return _Filled(everything, filled.complete, slots)
+
+    def _without_complete(self, filled: _Filled) -> _Filled:
+        """The same of trials that all have finished, without the slots of brackets that are complete."""
+        complete = filled.complete
+        while self._is_complete(complete, filled.slots):
+            complete += 1
+        slots = {rung: in_rung for rung, in_rung in filled.slots.items() if rung[0] >= complete}
+        return _Filled(filled.trials, complete, slots)
+
+    def _is_complete(self, bracket: int, slots: _SlotsByRung) -> bool:
+        """Whether trials that all have finished fill exactly the slots of a bracket."""
+        # How many are promoted is the same in both directions.
+        known = self._known_rungs(bracket, slots, StudyDirection.MINIMIZE)
+        return all(filled.keys() == set(range(len(entrants))) for entrants, filled in known)
 
     def _open_slot(
         self, bracket: int, slots: _SlotsByRung, direction: StudyDirection, fresh: bool

@@ -151,7 +151,8 @@ class BohbSampler(SeededSampler):
         if self._brackets.claim_of(trial) is not None:
             return  # A trial that is taken up again in another process keeps its slot.
         with _CLAIMING:
-            others = [other for other in study._get_trials(deepcopy=False) if other.number != trial.number]
+            trials = study._get_trials(deepcopy=False)
+            others = trials[: trial.number] + trials[trial.number + 1 :]
             claim = self._next_claim(study, others, fresh=_is_fixed(trial))
             _set_user_attr(study, trial, EPOCHS, self._brackets.epochs(claim))
             # A retried trial comes with a copy of its predecessor's attributes.
@@ -199,7 +200,8 @@ class BohbSampler(SeededSampler):
     def _peek(self, study: Study) -> Claim:
         self._raise_error_if_multi_objective(study)
         trials = study._get_trials(deepcopy=False)
-        waiting = next((trial for trial in trials if trial.state is TrialState.WAITING), None)
+        unfinished = self._brackets.unfinished(trials)
+        waiting = next((trial for trial in unfinished if trial.state is TrialState.WAITING), None)
         return self._next_claim(study, trials, fresh=waiting is not None and _is_fixed(waiting))
 
     def _next_claim(self, study: Study, trials: Sequence[FrozenTrial], *, fresh: bool) -> Claim:
@@ -209,7 +211,7 @@ class BohbSampler(SeededSampler):
         claim = self._brackets.claim_of(trial)
         if claim is None or claim.parent is None:
             return None
-        return next(t for t in study._get_trials(deepcopy=False) if t.number == claim.parent)
+        return study._get_trials(deepcopy=False)[claim.parent]
 
 
 def _is_fixed(trial: FrozenTrial) -> bool:

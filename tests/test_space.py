@@ -113,6 +113,8 @@ FLOAT = {"type": "uniform_float", "lower": 0.0, "upper": 1.0}
         (item(type="uniform_int", lower=1, upper=9, meta="{step: 0}"), "integer up to 2⁵³, above 0, got 0"),
         (item(type="uniform_int", lower=1, upper=9, meta="{stop: 2}"), "meta of 'x' must be {step: …}"),
         (item(type="uniform_int", lower=1, upper=9, meta="{step: 3}"), "upper of 'x' must be lower + a"),
+        (item(**{**FLOAT, "upper": 1e-13}, meta="{step: 0.5}"), "upper of 'x' must be lower + a multiple"),
+        ("hyperparameters: []\nname: [a]", "name of a space must be a string, got ['a']"),
         (item(**FLOAT, default_value=0.2, meta="{step: 0.5}"), "default_value of 'x' must be lower +"),
         (item(type="categorical", choices="a"), "booleans or nulls, got 'a'"),
         (item(type="categorical", choices="[]"), "choices of 'x' must be a list"),

@@ -52,3 +52,36 @@ def test_a_key_twice_is_an_error() -> None:
 def test_no_python_objects() -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml("!!python/object/apply:os.getcwd []")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!timestamp soon",
+        "!!timestamp 2020-01-01",
+        "!!binary x",
+        "!!set {a}",
+        "!!bool maybe",
+        "!!int x",
+        "!!float [1]",
+        "!!null x",
+        "!own x",
+        "{[a]: b}",
+        "{{a: b}: c}",
+        "9" * 5000,
+        "[" * 5000,
+        "&a {*a : b}",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_anything_but_plain_values_is_an_error(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        load_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("!!int '07'", 7), ("!!float 1", 1.0), ("!!bool 'TRUE'", True), ("!!str 1", "1")]
+)
+def test_a_tag_may_be_written_by_hand(text: str, value: Any) -> None:
+    assert load_yaml(text) == value
+    assert type(load_yaml(text)) is type(value)

@@ -1,7 +1,6 @@
 """The ledger: an account of GPU×epochs that no number of workers, dead or alive, can overspend."""
 
 import os
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from hpo_gn.budget.schema import charges, holds
 from hpo_gn.budget.statement import Statement, read_statement
 from hpo_gn.database_url import url_of_study
 from hpo_gn.errors import AlreadyHeldError, ArgumentError, StorageError
+from hpo_gn.owner import new_owner
 
 LEASE_S = 60.0
 _TURN = -1
@@ -71,8 +71,7 @@ class Ledger:
     ) -> None:
         self.study = checked_name("study", study, longest=512)
         self.lease_s = checked_seconds("lease_s", lease_s, zero=False)
-        host_process = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self.owner = host_process if owner is None else checked_name("owner", owner, longest=256)
+        self.owner = new_owner() if owner is None else checked_name("owner", owner, longest=256)
         checked_limit = None if limit is None else checked_integer("budget", limit)
         self.database = Database(url)
         try:

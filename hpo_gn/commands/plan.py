@@ -53,4 +53,4 @@ def plan(
     if json:
         typer.echo(planned.to_json())
     else:
-        Console().print(describe(planned))
+        Console(markup=False, emoji=False).print(describe(planned))

@@ -74,4 +74,4 @@ def search(
     if json:
         typer.echo(result.to_json())
     else:
-        Console().print(describe(result))
+        Console(markup=False, emoji=False).print(describe(result))

@@ -8,6 +8,7 @@ from hpo_gn.data.arrays import from_arrays, from_npz
 from hpo_gn.data.dataset import DataSet
 from hpo_gn.data.splits import Split, Splits, full_splits, search_splits
 from hpo_gn.errors import DataError
+from hpo_gn.failures import explained
 
 __all__ = [
     "DataSet",
@@ -40,7 +41,9 @@ def open_data(name: str, root: Path | None = None) -> DataSet:
         return from_npz(Path(name))
     if ":" not in name:
         return _data_set(name, registry.load("data set", name)(root))
-    return _data_set(name, registry.load("data set", name)())
+    make = registry.load("data set", name)
+    with explained(f"data set {name!r} cannot be made"):
+        return _data_set(name, make())
 
 
 def _data_set(name: str, found: object) -> DataSet:

@@ -46,6 +46,9 @@ def _data_set(name: str, get: Get) -> DataSet:
     classes = int(labels.max()) + 1 if labels.numel() else 0
     if classes < 2:
         raise DataError(f"{name}: y_train must have labels from 0 to at least 1, got at most {classes - 1}")
+    if classes > len(labels):
+        rule = f"labels below its {len(labels)} samples' number"
+        raise DataError(f"{name}: y_train must have {rule}, got {classes - 1}")
     return DataSet(name, classes, partial(_read, name, get))
 
 

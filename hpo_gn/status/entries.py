@@ -10,9 +10,9 @@ from hpo_gn.fidelity import EPOCHS, continues
 from hpo_gn.history import History
 from hpo_gn.measures.cost import Cost
 from hpo_gn.owner import is_dead
-from hpo_gn.rounds import ERROR, ROUND
+from hpo_gn.rounds import ROUND
 from hpo_gn.status.model import MeasureStatus, TrialStatus, WorkerStatus
-from hpo_gn.trial import REASON
+from hpo_gn.trial import ERROR, REASON
 
 _NEVER_HELD = TrialEntry(-1, None, 0, 0, 0, 0.0, 0.0, None, 0)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmarks.machine import machine
 from tests.chaos import crashes, dead_holds, kills, model, stops
 from tests.chaos.databases import Databases, SQLite, running_postgresql
 from tests.chaos.processes import on_stage
@@ -87,8 +88,6 @@ def chosen(only: Sequence[str], kinds: Sequence[str], short: bool) -> Iterator[C
 
 def header() -> str:
     """What was run, and where."""
-    from benchmarks.machine import machine  # it loads torch, and every worker is forked from here
-
     command = f"python -m tests.chaos {' '.join(sys.argv[1:])}".rstrip()
     return f"What the ledger and the checkpoints survive\ncommand   {command}\n{machine()}"
 
@@ -97,14 +96,14 @@ def main() -> int:
     """Run, print, and write; 1 if a scenario does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES)
-    parser.add_argument("--sqlite", dest="kinds", action="append_const", const="sqlite")
-    parser.add_argument("--postgresql", dest="kinds", action="append_const", const="postgresql")
+    parser.add_argument("--sqlite", dest="kinds", action="append_const", const="sqlite", help="alone")
+    parser.add_argument("--postgresql", dest="kinds", action="append_const", const="postgresql", help="alone")
     parser.add_argument("--short", action="store_true", help="at the sizes of the tests")
     parser.add_argument("--output", type=Path, help="where to write; a whole run has its place")
     arguments = parser.parse_args()
     whole = tuple(arguments.only) == NAMES and not arguments.kinds and not arguments.short
     output = arguments.output or (RESULTS if whole else None)
-    lines, verdicts = [on_stage(header)], []
+    lines, verdicts = [header()], []
     print(lines[0], flush=True)
     for run in chosen(arguments.only, arguments.kinds or KINDS, arguments.short):
         began = time.monotonic()

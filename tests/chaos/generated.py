@@ -124,6 +124,8 @@ def line_case(chance: random.Random) -> Case:
     command = chance.choice(["search", "search", "search", "plan", "worker", "status"])
     files = {"file": chance.choice([b"", b"x" * 5000]), "own.npz": damaged_data(chance)}
     words = ["--no-probe"] if command == "plan" else []
+    if command in ("search", "plan") and chance.random() < 0.8:
+        words += ["--budget", "1"]  # too little; it is looked at last
     for _ in range(chance.choice([1, 1, 2, 3])):
         words += option(chance, command)
     if chance.random() < 0.1:

@@ -134,6 +134,7 @@ HAND_MADE: dict[str, Case] = {
     "the status of no database": Case(("status", "--storage", "sqlite:///own"), {"own": b"x" * 5000}),
     "looks without time between": Case(("status", "--watch", "--interval", "nan")),
     "a plan of no budget": Case(("plan", "--no-probe", "--budget", "0")),
+    "a plan of more than a ledger counts": Case(("plan", "--no-probe", "--budget", "9" * 30)),
     "a plan of no workers": Case(("plan", "--no-probe", "--workers", "0")),
     "no space file": searching("--space", "nowhere.yaml"),
     "a folder for a space": searching("--space", "."),
@@ -162,6 +163,8 @@ HAND_MADE: dict[str, Case] = {
     "JSON with NaN": of_space(
         '{"hyperparameters": [{"name": "x", "type": "uniform_float", "lower": NaN}]}', "space.json"
     ),
+    "a list for a space's name": of_space(json.dumps({**RIGHT, "name": ["a", "a"]}), "space.json"),
+    "a range of less than a step": of_item(**{**FLOAT, "upper": 1e-13}, meta={"step": 0.25}),
     "conditions": of_space(json.dumps({**RIGHT, "conditions": [{"type": "EQ"}]}), "space.json"),
     "forbidden clauses": of_space(json.dumps({**RIGHT, "forbiddens": [{"type": "AND"}]}), "space.json"),
     "hyperparameters by name": of_space("hyperparameters: {x: {type: uniform_float}}"),

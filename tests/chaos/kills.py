@@ -46,7 +46,7 @@ def work(station: Station, url: str, sizes: Sizes) -> None:
     refusals = station.diary("refusals")
     event.listen(Engine, "handle_error", lambda context: refusals.write(context.original_exception))
     station.enter(OPENING)
-    ledger = Ledger(url, "study", lease_s=sizes.lease_s)
+    ledger = Ledger(url, "study", limit=sizes.epochs, lease_s=sizes.lease_s)  # with a limit it writes
     left = sizes.epochs
     while left:
         station.enter(HOLDING)
@@ -60,7 +60,6 @@ def work(station: Station, url: str, sizes: Sizes) -> None:
             left = int(account.left or account.held)
             if not account.left:
                 time.sleep(0.02)
-            continue
     ledger.close()
 
 

@@ -129,5 +129,11 @@ def test_without_settling_lapsed_leases_the_dead_hold_for_ever(monkeypatch, sqli
 
 
 def test_commits_that_are_not_synced_are_lost_with_the_server(monkeypatch, postgresql):
-    monkeypatch.setitem(engine._SERVER, "options", "-c synchronous_commit=off")
+    work = crashes.work
+
+    def work_without_syncing(*arguments, **options):
+        monkeypatch.setitem(engine._SERVER, "options", "-c synchronous_commit=off")  # of this worker alone
+        work(*arguments, **options)
+
+    monkeypatch.setattr(crashes, "work", work_without_syncing)
     assert count_broken("acknowledged and lost", crashes, postgresql, crashes.Sizes(server_stops=1))

@@ -245,6 +245,22 @@ def test_another_process_proposes_the_same(tmp_path: Path) -> None:
     assert picks(whole)["model"] > 0
 
 
+def test_one_sampler_in_two_studies_proposes_what_two_samplers_do() -> None:
+    arguments = {"search_space": SPACE, **SHORT}
+    shared = BohbSampler(**arguments)
+    together = [make_study(shared, direction=direction) for direction in ("minimize", "maximize")]
+    apart = [
+        make_study(BohbSampler(**arguments), direction=study.direction.name.lower()) for study in together
+    ]
+    for number in range(15):
+        for studies in (together, apart):
+            for study in studies[: 1 + number % 2]:
+                study.optimize(objective, n_trials=2)
+    for one, other in zip(together, apart, strict=True):
+        assert [seen(trial) for trial in one.trials] == [seen(trial) for trial in other.trials]
+        assert picks(one)["promoted"] > 0
+
+
 def test_another_seed_proposes_something_else() -> None:
     first, second = (make_study(BohbSampler(search_space=SPACE, seed=seed)).ask(SPACE) for seed in (0, 1))
     assert first.params != second.params

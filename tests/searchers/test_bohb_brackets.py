@@ -1,6 +1,10 @@
 """The schedule of brackets against plain arithmetic and hpbandster's own formula and successive halving."""
 
+import copy
+import itertools
 import math
+import pickle
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,7 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.errors import ArgumentError
-from hpo_gn.searchers._brackets import CLAIM, Brackets, Claim
+from hpo_gn.searchers._brackets import CLAIM, Brackets, Claim, _Filled
 
 MINIMIZE = StudyDirection.MINIMIZE
 TRIPLES = [
@@ -276,6 +280,85 @@ def test_what_is_too_little_for_a_bracket_is_spent_once_nothing_waits() -> None:
     assert spent == 1400
     assert claims[-3:] == [Claim(3, 0, 0), Claim(3, 0, 1), Claim(3, 0, 2)]
     assert spend(Brackets(40, 160, 2), 39, 8, from_scratch=True) == (0, [], [])
+
+
+class Forgetful(Brackets):
+    """The slow twin, which reads every trial for every answer."""
+
+    def _known_of(self, trials: list[FrozenTrial]) -> _Filled:
+        return _Filled()
+
+
+def snapshots(brackets: Brackets, rng: random.Random) -> Iterator[list[FrozenTrial]]:
+    """A study as it grows: its trials end in any order and any way, some claim what they should not, or write
+    their claims late, and some fill no slot.
+    """
+    trials: list[FrozenTrial] = []
+    late: dict[int, dict[str, object]] = {}
+    for number in range(40):
+        seen = trials[: len(trials) - rng.choice([0, 0, 0, 1])]
+        claim = brackets.next_claim(seen, MINIMIZE, fresh=rng.random() < 0.1)
+        if rng.random() < 0.05:
+            claim = Claim(rng.randrange(4), rng.randrange(2), rng.randrange(6))
+        trials.append(make_trial(number, claim, brackets, None, TrialState.RUNNING))
+        if rng.random() < 0.1:
+            late[number], trials[-1].system_attrs = trials[-1].system_attrs, {}
+        yield list(trials)
+        while (running := [t for t in trials if not t.state.is_finished()]) and rng.random() < 0.8:
+            trial = copy.copy(rng.choice(running))
+            trial.system_attrs = late.pop(trial.number, trial.system_attrs)
+            trial.state = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+            trial.values = rng.choice([[0.0], [rng.random()], [math.nan], None])
+            trials[trial.number] = trial
+            yield list(trials)
+
+
+@pytest.mark.parametrize("settings", [(1, 2, 2), (2, 8, 2), (1, 9, 3)])
+def test_what_is_remembered_changes_no_answer(settings: tuple[int, int, int]) -> None:
+    """One object asked about several studies in turn, of whole ones, of their ends and of what they were."""
+    remembering, forgetful, rng = Brackets(*settings), Forgetful(*settings), random.Random(1)
+    for _ in range(3):
+        before: list[FrozenTrial] = []
+        for first, second in zip(snapshots(forgetful, rng), snapshots(forgetful, rng), strict=False):
+            for trials in (first, first[1:], first, second, copy.deepcopy(second), before):
+                for fresh in (False, True):
+                    claim = forgetful.next_claim(trials, MINIMIZE, fresh=fresh)
+                    assert remembering.next_claim(trials, MINIMIZE, fresh=fresh) == claim
+                    for asked, left in itertools.product((claim, Claim(0, 0, 0)), (1, 8, 40)):
+                        arguments = (asked, trials, MINIMIZE, left)
+                        fits = forgetful.fits(*arguments, from_scratch=fresh)
+                        assert remembering.fits(*arguments, from_scratch=fresh) == fits
+                assert remembering.state(trials, MINIMIZE) == forgetful.state(trials, MINIMIZE)
+            before = rng.choice([before, second])
+
+
+def test_a_proposal_reads_what_is_open_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = Brackets.claim_of
+    monkeypatch.setattr(Brackets, "claim_of", lambda self, trial: read.append(1) or real(self, trial))
+    brackets = Brackets(40, 160, 2)
+    _, claims, trials = spend(brackets, 100 * 1280, 8, from_scratch=True)
+    assert len(claims) == 1300
+    assert len(read) < 20 * 1300
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False) == Claim(300, 0, 0)
+    assert brackets._known.slots == {}
+
+
+def test_a_late_claim_of_a_complete_bracket_counts() -> None:
+    brackets = Brackets(1, 2, 2)
+    trials = [trial for _, trial in play(brackets, iter([None, None, 0.5]))]
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False) == Claim(1, 0, 1)
+    trials.append(make_trial(3, Claim(0, 0, 2), brackets, 0.1, TrialState.COMPLETE))
+    assert brackets.next_claim(trials, MINIMIZE, fresh=False) == Claim(0, 1, 0, parent=3)
+
+
+def test_a_copy_leaves_behind_what_is_remembered() -> None:
+    brackets = Brackets(40, 160, 2)
+    trials = [trial for _, trial in play(brackets, iter([0.5] * 20))]
+    assert brackets.unfinished(trials) == []
+    sent = pickle.loads(pickle.dumps(brackets))
+    assert sent == brackets
+    assert (len(brackets._known.trials), len(sent._known.trials)) == (20, 0)
 
 
 def test_another_trials_or_another_schedules_claim_is_ignored() -> None:
