@@ -23,7 +23,7 @@ from hpo_gn.failures import explained
 from hpo_gn.protocol import SearchProtocol
 from hpo_gn.recipe import from_recipe, to_recipe
 from hpo_gn.retraining import find_winner
-from hpo_gn.storage import open_storage
+from hpo_gn.storage import open_storage, patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place
 
@@ -145,10 +145,11 @@ def join(
     console = console or Console(quiet=True)
     searched = protocol.search(engine, console)
     # The command that began the search may have been repeated with other seeds meanwhile.
-    now = optuna.load_study(study_name=found.study_name, storage=found._storage).user_attrs[PROTOCOL]
+    now = patiently(lambda: find_study(storage, found.study_name).user_attrs[PROTOCOL])
     if not now["done"]:
         again = replace(protocol, **{name: now[name] for name in ("seeds", "include_retraining")})
-        again.retrain(find_winner(searched.study), engine, console)
+        winner = patiently(lambda: find_winner(searched.study))
+        again.retrain(winner, engine, console)
     return found.study_name
 
 

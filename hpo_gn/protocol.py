@@ -20,6 +20,7 @@ from hpo_gn.experiment import Experiment
 from hpo_gn.progress import SearchProgress
 from hpo_gn.result import Spent
 from hpo_gn.retraining import is_prepared, prepare, retraining_name
+from hpo_gn.storage import patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place, Worker
 
@@ -75,7 +76,7 @@ class SearchProtocol:
             console: where progress is shown.
             limit: the search's GPU×epochs; None for those on record.
         """
-        study = open_study(self.place, self.experiment)
+        study = patiently(lambda: open_study(self.place, self.experiment))
         ledger = Ledger(self.place.storage, self.place.study, limit=limit, lease_s=self.place.lease_s)
         return self._work("search", study, Worker(self.experiment, self.place, _CPU), ledger, engine, console)
 
@@ -87,14 +88,14 @@ class SearchProtocol:
             engine, console: as in `search`.
         """
         place = self.retraining_place(winner)
-        study = open_study(place, self.experiment)
+        study = patiently(lambda: open_study(place, self.experiment))
         spare = 0 if self.include_retraining else 2 * self.seeds * _SPARE_EPOCHS * self.experiment.gpus
         limit = self.retraining_epochs + spare
         ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
-        while not is_prepared(study, self.seeds):
+        while not patiently(lambda: is_prepared(study, self.seeds)):
             with suppress(HoldClosedError), ledger.turn() as turn:
                 if turn is not None:
-                    prepare(study, self.experiment, winner.params, self.seeds, turn)
+                    patiently(lambda: prepare(study, self.experiment, winner.params, self.seeds, turn))
                     continue
             time.sleep(_WAIT_S)
         worker = Worker(self.experiment, place, _CPU, retraining=True)

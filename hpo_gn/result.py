@@ -43,9 +43,9 @@ class Spent:
     limit: int
     spent: float
     held: float
-    measuring: float
     training_s: float
     measuring_s: float
+    measuring: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.books import Books
 from hpo_gn.budget import Hold
+from hpo_gn.budget.amounts import rounded_up
 from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, HoldClosedError, StudyError
 from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
 from hpo_gn.trial import ERROR, REASON, Outcome
@@ -146,7 +147,7 @@ class Rounds:
         if not self._charge_measures:
             return 0.0
         training_s, measuring_s = self.ledger.seconds()
-        return _SPARE * measuring_s / training_s if training_s > 0 else FIRST_SHARE
+        return rounded_up(_SPARE * measuring_s / training_s) if training_s > 0 else FIRST_SHARE
 
     def tell(self, trial: FrozenTrial, outcome: Outcome) -> None:
         """End a trial, saying why it ended early if it did.

@@ -20,7 +20,7 @@ from hpo_gn.protocol import SearchProtocol, Stage
 from hpo_gn.result import Result
 from hpo_gn.retraining import collect, find_winner, keep_model
 from hpo_gn.rounds import FIRST_SHARE
-from hpo_gn.storage import open_storage
+from hpo_gn.storage import open_storage, patiently
 from hpo_gn.studies import default_name
 from hpo_gn.worker import Place
 
@@ -96,15 +96,16 @@ def search(
     )
     fingerprint = try_out(experiment)
     folder.mkdir(parents=True, exist_ok=True)
-    announce(protocol, fingerprint, budget - protocol.held_back)
+    patiently(lambda: announce(protocol, fingerprint, budget - protocol.held_back))
     console = console or Console(quiet=True)
     found = protocol.search(engine, console, limit=budget - protocol.held_back)
-    winner = find_winner(found.study)
+    winner = patiently(lambda: find_winner(found.study))
     retrained = protocol.retrain(winner, engine, console)
-    keep_model(retrained.study, protocol.retraining_place(winner).checkpoints, folder / "model.pt")
-    result = _result(protocol, winner, found, retrained)
+    weights = protocol.retraining_place(winner).checkpoints
+    patiently(lambda: keep_model(retrained.study, weights, folder / "model.pt"))
+    result = patiently(lambda: _result(protocol, winner, found, retrained))
     result.write(folder)
-    conclude(found.study)
+    patiently(lambda: conclude(found.study))
     kept.discard()
     return result
 

@@ -1,8 +1,11 @@
 """The database a search lives in: Optuna's study and the ledger."""
 
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import URL
@@ -12,6 +15,11 @@ from sqlalchemy.pool import NullPool
 from hpo_gn.database_url import parse_database_url, shown
 from hpo_gn.errors import StorageError
 
+Result = TypeVar("Result")
+
+PATIENCE_S = 60.0
+"""How long Optuna's storage may be away, as when its server restarts."""
+_PAUSE_S = 1.0
 _BUSY_TIMEOUT_S = 60
 
 
@@ -42,6 +50,25 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
         raise StorageError(
             f"cannot open the storage {shown(parsed)}: {str(cause).strip().splitlines()[0]}"
         ) from None
+
+
+def patiently(call: Callable[[], Result]) -> Result:
+    """What a call gives that reads or writes Optuna's storage, made again while that is away.
+
+    Args:
+        call: it must do no harm when it is made twice.
+
+    Raises:
+        StorageError: the storage has been away for more than a minute.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call()
+        except StorageInternalError as error:
+            if time.monotonic() > end:
+                raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
+        time.sleep(_PAUSE_S)
 
 
 def _has_studies(url: URL) -> bool:

@@ -22,7 +22,7 @@ from hpo_gn.history import History
 from hpo_gn.measures import Measure, Samples, Split
 from hpo_gn.rounds import Claim, Rounds, Rules
 from hpo_gn.seeds import derive_seed
-from hpo_gn.storage import open_storage
+from hpo_gn.storage import PATIENCE_S, open_storage
 from hpo_gn.training import Training
 from hpo_gn.trial import TrialInterruptedError, TrialRun, find_start
 
@@ -32,7 +32,7 @@ SEED = "hpo_gn:seed"
 """Attribute of a retraining: its seed."""
 
 
-_PATIENCE_S = 60.0
+_OPENING_PATIENCE_S = 10.0
 _PAUSE_S = 1.0
 
 Interrupted = Callable[[], bool]
@@ -89,12 +89,23 @@ class Worker:
     def open(self) -> Iterator["Desk"]:
         """The study and its ledger, closed on leaving."""
         ledger = Ledger(self.place.storage, self.place.study, lease_s=self.place.lease_s, owner=self.owner)
-        storage = open_storage(self.place.storage)
+        storage = self._storage()
         try:
             yield Desk(self, ledger, storage)
         finally:
             ledger.close()
             storage.remove_session()
+
+    def _storage(self) -> optuna.storages.RDBStorage:
+        """Optuna's storage, waited for a little: the ledger in the same database has just been opened."""
+        end = time.monotonic() + _OPENING_PATIENCE_S
+        while True:
+            try:
+                return open_storage(self.place.storage)
+            except StorageError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(_PAUSE_S)
 
 
 class Desk:
@@ -160,7 +171,7 @@ class Desk:
         except StorageInternalError as error:
             now = time.monotonic()
             self._lost_since = self._lost_since or now
-            if now - self._lost_since > _PATIENCE_S:
+            if now - self._lost_since > PATIENCE_S:
                 raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
             time.sleep(_PAUSE_S)
             return True

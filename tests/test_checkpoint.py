@@ -335,3 +335,18 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"epoch-2\.pt of trial-0 cannot be written: Not a directory"):
         Checkpoints(tmp_path / "file" / "x").save(0, checkpoint(2))
+
+
+def test_a_search_begins_in_an_empty_place_or_where_one_was(checkpoints):
+    checkpoints.begin("first")
+    checkpoints.save(0, checkpoint(1))
+    checkpoints.begin("second")
+    checkpoints.check("second")
+    assert checkpoints.latest(0) is None
+
+
+def test_a_search_does_not_begin_among_somebodys_files(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"would be among somebody's files"):
+        Checkpoints(tmp_path).begin("token")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

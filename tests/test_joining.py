@@ -10,10 +10,10 @@ import optuna
 import pytest
 import torch
 
-from hpo_gn import Experiment, Ledger, make_objective, search
+from hpo_gn import Experiment, make_objective, search
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import sqlite_url
-from hpo_gn.errors import CheckpointError, StorageError, StudyError, UnknownNameError
+from hpo_gn.errors import ArgumentError, CheckpointError, StorageError, StudyError, UnknownNameError
 from hpo_gn.joining import announce, find_study, join
 from hpo_gn.models.mlp import mlp
 from hpo_gn.protocol import SearchProtocol
@@ -120,8 +120,7 @@ def announced(tmp_path):
         url = sqlite_url(tmp_path / "study.db")
         place = Place(url, "s", Checkpoints(tmp_path / "checkpoints"))
         fingerprint = of.splits("search", torch.device("cpu")).fingerprint
-        announce(SearchProtocol(of, place, seeds=1, include_retraining=False), fingerprint)
-        Ledger(url, "s", limit=2).close()
+        announce(SearchProtocol(of, place, seeds=1, include_retraining=False), fingerprint, limit=2)
         return url
 
     return announce_it
@@ -191,3 +190,36 @@ class TestFinding:
 @pytest.fixture(autouse=True)
 def quiet():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_a_worker_without_the_model_leaves_before_it_can_fail_a_trial(announced):
+    url = announced(experiment(model="nowhere:build"))
+    with pytest.raises(ArgumentError, match="no module 'nowhere'"):
+        join(url, workers=1)
+    assert not find_study(url).get_trials()
+
+
+def test_the_folder_of_somebodys_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "mine.pt").write_text("mine")
+    with pytest.raises(CheckpointError, match="would be among somebody's files: give --checkpoints an empty"):
+        search(experiment(), budget=4, output=tmp_path, study="s", seeds=1, workers=1)
+    assert (tmp_path / "checkpoints" / "mine.pt").read_text() == "mine"
+
+
+def test_a_search_goes_on_though_its_checkpoints_were_removed(announced, tmp_path):
+    url = announced(experiment())
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert announced(experiment()) == url
+    join(url, workers=1)
+    assert [trial.state.name for trial in find_study(url).get_trials()] == ["COMPLETE"] * 2
+
+
+def test_a_budget_that_paid_for_a_retraining_stays(tmp_path):
+    """With another, another winner's retraining would be paid from it as well."""
+    options = {"output": tmp_path, "study": "s", "seeds": 1, "workers": 1, "include_retraining": True}
+    result = search(experiment(), budget=6, **options)
+    assert result.search.spent + result.retraining.spent == 6
+    with pytest.raises(ArgumentError, match="budget must be the 6 that paid for a retraining already, got 8"):
+        search(experiment(), budget=8, **options)
+    assert search(experiment(), budget=6, **options).to_dict() == result.to_dict()
