@@ -16,10 +16,11 @@ def describe(result: Result) -> RenderableType:
         table.add_row(name, _number(result.winner.params[name]), _number(result.initial.params[name]))
     table.add_row("test accuracy", str(result.winner), str(result.initial))
     search, retraining = result.search, result.retraining
+    measured = f", {format_epochs(search.measuring)} of them on measuring" if search.measuring else ""
     trials = ", ".join(f"{count} {state}" for state, count in result.trials.items())
     return Group(
         "",
-        f"Search: {format_epochs(search.spent)} of {search.limit} GPU×epochs spent, "
+        f"Search: {format_epochs(search.spent)} of {search.limit} GPU×epochs spent{measured}, "
         f"{format_epochs(search.held)} held; trials: {trials}; "
         f"{search.training_s:.0f} s training, {search.measuring_s:.0f} s measuring.",
         f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",

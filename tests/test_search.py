@@ -1,5 +1,6 @@
 """The protocol, in one process, on real digits."""
 
+import io
 import json
 import math
 
@@ -7,6 +8,7 @@ import optuna
 import pytest
 import torch
 import yaml
+from rich.console import Console
 from torch import nn
 
 from hpo_gn import Experiment, History, Ledger, make_objective, search
@@ -20,8 +22,9 @@ from hpo_gn.errors import (
     StorageError,
     StudyError,
 )
-from hpo_gn.fidelity import continues, epochs_of
+from hpo_gn.fidelity import continues, epochs_of, format_epochs
 from hpo_gn.measures import GSNR, MeanLoss
+from hpo_gn.report import describe
 from hpo_gn.space import paper_space
 from hpo_gn.worker import FINGERPRINT
 
@@ -473,3 +476,16 @@ def test_a_measure_that_can_give_no_number_ends_a_diverged_trial(tmp_path):
         assert trial.user_attrs["hpo_gn:reason"] == (
             "diverged at epoch 2: the output of layer '1' is not finite: the training diverged"
         )
+
+
+def test_measuring_is_charged_where_asked(tmp_path):
+    result = run(tmp_path, budget=30, seeds=1, charge="measures")
+    epochs = sum(len(History.of(trial)) for trial in trials_of(tmp_path))
+    spent = result.search
+    assert spent.measuring > 0
+    assert spent.spent == epochs + spent.measuring <= spent.limit == 30
+    assert spent.held == 0
+    assert result.retraining.measuring == 0
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(describe(result))
+    assert f"{format_epochs(spent.measuring)} of them on measuring, 0 held" in shown.getvalue()
