@@ -59,6 +59,25 @@ def announce(protocol: SearchProtocol, fingerprint: str, limit: int) -> None:
     place = protocol.place
     study = open_study(place, protocol.experiment, fingerprint)
     _check_limit(study, protocol, limit)
+    # Whoever finds the announcement finds an account, too.
+    ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
+    try:
+        while not _announced(study, protocol, limit, ledger):
+            time.sleep(_POLL_S)
+    finally:
+        ledger.close()
+
+
+def _announced(study: optuna.Study, protocol: SearchProtocol, limit: int, ledger: Ledger) -> bool:
+    """One at a time: of two searches that begin at once, the second finds the first's mark."""
+    with ledger.turn() as turn:
+        if turn is not None:
+            _announce(study, protocol, limit)
+        return turn is not None
+
+
+def _announce(study: optuna.Study, protocol: SearchProtocol, limit: int) -> None:
+    place = protocol.place
     about = {
         "seeds": protocol.seeds,
         "include_retraining": protocol.include_retraining,
@@ -68,8 +87,6 @@ def announce(protocol: SearchProtocol, fingerprint: str, limit: int) -> None:
         "limit": limit,
         "done": False,
     }
-    # Whoever finds the announcement finds an account, too.
-    Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s).close()
     study.set_user_attr(RECIPE, to_recipe(protocol.experiment))
     study.set_user_attr(PROTOCOL, about)
 
