@@ -13,10 +13,12 @@ from rich.table import Table
 
 from hpo_gn.advice import advise
 from hpo_gn.budget.arguments import checked_integer
+from hpo_gn.durations import format_clock
 from hpo_gn.errors import ArgumentError, HpoGnError, UnknownNameError
 from hpo_gn.experiment import Experiment
 from hpo_gn.probe import PROBED_EPOCHS, Probe
 from hpo_gn.registry import names
+from hpo_gn.retraining import retraining_epochs
 from hpo_gn.schedule import Schedule, Simulation
 
 
@@ -124,7 +126,7 @@ def plan(
     return Plan(
         budget=budget,
         held_back=planner.held_back(experiment.epochs),
-        retraining=2 * seeds * experiment.epochs * experiment.gpus,
+        retraining=retraining_epochs(seeds, experiment.epochs, experiment.gpus),
         seeds=seeds,
         epochs=experiment.epochs,
         workers=workers,
@@ -146,7 +148,9 @@ class _Planner:
     workers: int
 
     def held_back(self, epochs: int) -> int:
-        return 2 * self.seeds * epochs * self.experiment.gpus if self.include_retraining else 0
+        if not self.include_retraining:
+            return 0
+        return retraining_epochs(self.seeds, epochs, self.experiment.gpus)
 
     def plan(self, name: str) -> SearcherPlan:
         try:
@@ -257,7 +261,4 @@ def _about(seconds: float | None) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    return "" if seconds is None else format_clock(seconds)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hpo_gn.budget import Ledger
+from hpo_gn.durations import format_clock
 from hpo_gn.errors import StorageError
 from hpo_gn.fidelity import format_epochs
 from hpo_gn.rounds import ROUNDS
@@ -110,7 +111,7 @@ class SearchProgress:
         if done <= 0 or spent >= total:
             return ""
         seconds = (time.monotonic() - self._began) / done * (total - spent)
-        return f"about {_clock(seconds)} to go"
+        return f"about {format_clock(seconds)} to go"
 
 
 def _completed(trial: FrozenTrial) -> bool:
@@ -119,9 +120,3 @@ def _completed(trial: FrozenTrial) -> bool:
 
 def _value(trial: FrozenTrial) -> float:
     return float(trial.value) if trial.value is not None else float("nan")
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"

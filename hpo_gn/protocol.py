@@ -19,7 +19,7 @@ from hpo_gn.errors import HoldClosedError
 from hpo_gn.experiment import Experiment
 from hpo_gn.progress import SearchProgress
 from hpo_gn.result import Spent
-from hpo_gn.retraining import is_prepared, prepare, retraining_name
+from hpo_gn.retraining import is_prepared, prepare, retraining_epochs, retraining_name
 from hpo_gn.storage import patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place, Worker
@@ -61,23 +61,22 @@ class SearchProtocol:
     @property
     def retraining_epochs(self) -> int:
         """GPU×epochs of the retraining."""
-        return 2 * self.seeds * self.experiment.epochs * self.experiment.gpus
+        return retraining_epochs(self.seeds, self.experiment.epochs, self.experiment.gpus)
 
     @property
     def held_back(self) -> int:
         """GPU×epochs of the budget that the search must leave for the retraining."""
         return self.retraining_epochs if self.include_retraining else 0
 
-    def search(self, engine: Engine, console: Console, *, limit: int | None = None) -> Stage:
-        """Take part in the search until it is over.
+    def search(self, engine: Engine, console: Console) -> Stage:
+        """Take part in the search, which was announced, until it is over.
 
         Args:
             engine: what runs the workers.
             console: where progress is shown.
-            limit: the search's GPU×epochs; None for those on record.
         """
         study = patiently(lambda: open_study(self.place, self.experiment))
-        ledger = Ledger(self.place.storage, self.place.study, limit=limit, lease_s=self.place.lease_s)
+        ledger = Ledger(self.place.storage, self.place.study, lease_s=self.place.lease_s)
         return self._work("search", study, Worker(self.experiment, self.place, _CPU), ledger, engine, console)
 
     def retrain(self, winner: FrozenTrial, engine: Engine, console: Console) -> Stage:
@@ -89,7 +88,11 @@ class SearchProtocol:
         """
         place = self.retraining_place(winner)
         study = patiently(lambda: open_study(place, self.experiment))
-        spare = 0 if self.include_retraining else 2 * self.seeds * _SPARE_EPOCHS * self.experiment.gpus
+        spare = (
+            0
+            if self.include_retraining
+            else retraining_epochs(self.seeds, _SPARE_EPOCHS, self.experiment.gpus)
+        )
         limit = self.retraining_epochs + spare
         ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
         while not patiently(lambda: is_prepared(study, self.seeds)):

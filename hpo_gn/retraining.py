@@ -36,6 +36,11 @@ def retraining_name(study: str, winner: int) -> str:
     return f"{study}/retraining of trial {winner}"
 
 
+def retraining_epochs(seeds: int, epochs: int, gpus: int) -> int:
+    """GPU×epochs of a retraining: so many seeds of each role, of so many epochs."""
+    return len(ROLES) * seeds * epochs * gpus
+
+
 def find_winner(study: optuna.Study) -> FrozenTrial:
     """The best completed trial among those with the most epochs.
 

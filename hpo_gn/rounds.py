@@ -6,7 +6,7 @@ proposals see finished rounds only, so they are the same for any number of worke
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -85,21 +85,22 @@ class Rounds:
         self.study, self.ledger, self.rules, self._remaining = study, ledger, rules, remaining
         self._gpus, self._charge_measures = gpus, charge_measures
 
-    def free(self) -> list[FrozenTrial]:
+    def free(self) -> Iterator[FrozenTrial]:
         """The trials that wait for a worker and that the budget pays for together, in order; those that
         killed too many workers are ended instead.
         """
         running = self._running()
         held = {hold["trial"] for hold in self.ledger.open_holds()} if running else set()
-        waiting = [trial for trial in running if trial.number not in held and not self._gave_up(trial)]
+        waiting = [trial for trial in running if trial.number not in held]
         left = self.ledger.account().left if waiting else 0
-        paid = []
+        # Found as they are asked for: each takes a look into the ledger and at the trial's checkpoints.
         for trial in waiting:
+            if self._gave_up(trial):
+                continue
             price = self._price(max(1, self._remaining(trial)))
             if price <= left:
-                paid.append(trial)
                 left -= price
-        return paid
+                yield trial
 
     def claim(self, number: int | None = None) -> Claim | None:
         """A trial to run, with its hold; None if every one is taken, finished, or beyond the budget.

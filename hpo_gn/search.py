@@ -98,7 +98,7 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     patiently(lambda: announce(protocol, fingerprint, budget - protocol.held_back))
     console = console or Console(quiet=True)
-    found = protocol.search(engine, console, limit=budget - protocol.held_back)
+    found = protocol.search(engine, console)
     winner = patiently(lambda: find_winner(found.study))
     retrained = protocol.retrain(winner, engine, console)
     weights = protocol.retraining_place(winner).checkpoints

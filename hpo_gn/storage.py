@@ -17,8 +17,7 @@ from hpo_gn.errors import StorageError
 
 Result = TypeVar("Result")
 
-PATIENCE_S = 60.0
-"""How long Optuna's storage may be away, as when its server restarts."""
+_PATIENCE_S = 60.0
 _PAUSE_S = 1.0
 _BUSY_TIMEOUT_S = 60
 
@@ -52,6 +51,25 @@ def open_storage(url: str, *, create: bool = True) -> RDBStorage:
         ) from None
 
 
+class Absence:
+    """How long Optuna's storage has been away, as when its server restarts."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def bear(self, error: StorageInternalError) -> None:
+        """Wait a little after an error.
+
+        Raises:
+            StorageError: the storage has been away for more than a minute.
+        """
+        now = time.monotonic()
+        self._since = self._since or now
+        if now - self._since > _PATIENCE_S:
+            raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
+        time.sleep(_PAUSE_S)
+
+
 def patiently(call: Callable[[], Result]) -> Result:
     """What a call gives that reads or writes Optuna's storage, made again while that is away.
 
@@ -61,14 +79,12 @@ def patiently(call: Callable[[], Result]) -> Result:
     Raises:
         StorageError: the storage has been away for more than a minute.
     """
-    end = time.monotonic() + PATIENCE_S
+    absence = Absence()
     while True:
         try:
             return call()
         except StorageInternalError as error:
-            if time.monotonic() > end:
-                raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
-        time.sleep(_PAUSE_S)
+            absence.bear(error)
 
 
 def _has_studies(url: URL) -> bool:

@@ -22,7 +22,7 @@ from hpo_gn.history import History
 from hpo_gn.measures import Measure, Samples, Split
 from hpo_gn.rounds import Claim, Rounds, Rules
 from hpo_gn.seeds import derive_seed
-from hpo_gn.storage import PATIENCE_S, open_storage
+from hpo_gn.storage import Absence, open_storage
 from hpo_gn.training import Training
 from hpo_gn.trial import TrialInterruptedError, TrialRun, find_start
 
@@ -30,7 +30,6 @@ FINGERPRINT = "hpo_gn:fingerprint"
 """Study attribute: the SHA-256 of the data that the study's trials are trained and judged on."""
 SEED = "hpo_gn:seed"
 """Attribute of a retraining: its seed."""
-
 
 _OPENING_PATIENCE_S = 10.0
 _PAUSE_S = 1.0
@@ -138,7 +137,7 @@ class Desk:
             self.experiment.gpus,
             charge_measures=self.experiment.charge == "measures" and not self._retraining,
         )
-        self._lost_since: float | None = None
+        self._absence = Absence()
 
     def _rules(self) -> Rules | None:
         if self._retraining:
@@ -169,13 +168,9 @@ class Desk:
         try:
             more = step()
         except StorageInternalError as error:
-            now = time.monotonic()
-            self._lost_since = self._lost_since or now
-            if now - self._lost_since > PATIENCE_S:
-                raise StorageError(f"the storage is away: {str(error).splitlines()[0]}") from None
-            time.sleep(_PAUSE_S)
+            self._absence.bear(error)
             return True
-        self._lost_since = None
+        self._absence = Absence()
         return more
 
     def run(self, claim: Claim, interrupted: Interrupted = lambda: False) -> None:

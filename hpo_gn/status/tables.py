@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_gn.budget import Account
+from hpo_gn.durations import format_clock
 from hpo_gn.fidelity import format_epochs
 from hpo_gn.status.model import OVER, MeasureStatus, StageStatus, Status, TrialStatus, WorkerStatus, any_works
 
@@ -38,9 +39,7 @@ def format_seconds(seconds: float) -> str:
     if seconds < 59.5:
         digits = 0 if seconds >= 9.95 or seconds == 0 else 1 if seconds >= 0.995 else 2
         return f"{seconds:.{digits}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+    return format_clock(seconds)
 
 
 def _stage(stage: StageStatus, *, every: bool) -> Iterator[RenderableType]:
