@@ -1,6 +1,5 @@
 """An experiment: everything a trial needs beyond its configuration, from names or from objects."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,11 +14,11 @@ from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
 from hpo_gn.errors import ArgumentError, ModelError
-from hpo_gn.failures import explained
 from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, OnlineAGN, cross_entropy, measure
 from hpo_gn.models import build_model
 from hpo_gn.objectives import Objective
-from hpo_gn.registry import import_object, load
+from hpo_gn.pruning import EarlierRounds, ShadowedPruner, named_pruner
+from hpo_gn.registry import import_object, make
 from hpo_gn.space import initial_settings, to_distributions
 from hpo_gn.training import Training, TrainingFactory, check_space, supervised
 
@@ -50,6 +49,12 @@ class Experiment:
         training: instead of a model, `module:function` or a function (config, splits, *, epochs, seed) →
             Training.
         searcher: a registered name or `module:class`.
+        pruner: likewise; what gives up runs early. None: every run is trained to its end.
+        signal: for a pruner that takes it: what it looks at, "value", "s-fv" or "s-f".
+        shadows: share of the runs given up that is trained to the end all the same, to see whether it was
+            right.
+        false_kills: for a pruner that takes it: a level for the share of given-up runs that would have ended
+            among the best.
         epochs: a trial's epochs; for a searcher that assigns them, the largest.
         min_epochs, eta: for a searcher that assigns epochs: the smallest, and the ratio between rungs.
         round_size: trials proposed together; they depend on earlier rounds only.
@@ -75,6 +80,10 @@ class Experiment:
     model: str | Callable[..., nn.Module] | None = None
     training: str | TrainingFactory | None = None
     searcher: str = "cma-es"
+    pruner: str | None = None
+    signal: str | None = None
+    shadows: float = 0.1
+    false_kills: float | None = None
     epochs: int = 160
     min_epochs: int | None = None
     eta: int = 2
@@ -104,6 +113,11 @@ class Experiment:
             raise ArgumentError("charge", "epochs or measures", self.charge)
         if self.eta < 2:
             raise ArgumentError("eta", "2 or more", self.eta)
+        for name in ("signal", "false_kills"):
+            if self.pruner is None and getattr(self, name) is not None:
+                raise ArgumentError(name, "left out, unless there is a pruner", getattr(self, name))
+        if not 0 <= self.shadows <= 1:
+            raise ArgumentError("shadows", "from 0 to 1", self.shadows)
         if (self.model is None) == (self.training is None):
             raise ArgumentError("model", "given, unless a training is, and not both", self.model)
         if self.training is None:
@@ -125,7 +139,6 @@ class Experiment:
 
     def sampler(self) -> optuna.samplers.BaseSampler:
         """The searcher, given those of our settings that its constructor takes."""
-        make = load("searcher", self.searcher)
         settings = {
             "search_space": self.distributions,
             "initial": self.initial,
@@ -136,12 +149,23 @@ class Experiment:
             "max_epochs": self.epochs,
             "eta": self.eta,
         }
-        with explained(f"searcher {self.searcher!r} cannot be made"):
-            taken = inspect.signature(make).parameters
-            sampler = make(**{name: settings[name] for name in taken if name in settings})
+        sampler = make("searcher", self.searcher, settings)
         if not isinstance(sampler, optuna.samplers.BaseSampler):
             raise ArgumentError("searcher", "a class of Optuna samplers", self.searcher)
         return sampler
+
+    def stopping(self) -> optuna.pruners.BasePruner:
+        """The pruner as a search asks it: it sees finished rounds, and spares a share of what it gives up."""
+        if self._pruner is None:
+            return optuna.pruners.NopPruner()
+        return ShadowedPruner(EarlierRounds(self._pruner), self.shadows, self.seed)
+
+    @cached_property
+    def _pruner(self) -> optuna.pruners.BasePruner | None:
+        if self.pruner is None:
+            return None
+        asked = {"signal": self.signal, "false_kills": self.false_kills}
+        return named_pruner(self.pruner, self.epochs, asked)
 
     def splits(self, kind: Literal["search", "full"], device: torch.device) -> Splits:
         """The data on a device: the reduced training set and validation, or the full training set and the
@@ -178,14 +202,16 @@ class Experiment:
         return supervised(build, mixed_precision=self.mixed_precision, channels_last=self.channels_last)
 
     def measures(self, training: Training, splits: Splits) -> list[Measure]:
-        """The objective's measures and those always recorded, AGN only from a model that it can be read off.
+        """The objective's measures, the pruner's and those always recorded, AGN and the pruner's only from a
+        model that they can be read off.
 
         An objective that estimates AGN is there to save the pass over the training split, so what is recorded
         of that split is estimated from the same samples.
         """
-        wanted = list(self.objective.measures)
-        without_agn = any(isinstance(each, AGN | OnlineAGN) for each in wanted) or not _has_agn(
-            training, splits
+        signals = getattr(self._pruner, "measures", ())
+        wanted = [*self.objective.measures, *(each for each in signals if _can_read(each, training, splits))]
+        without_agn = any(isinstance(each, AGN | OnlineAGN) for each in wanted) or not _can_read(
+            AGN(), training, splits
         )
         samples = getattr(self.objective, "samples", None)
         return wanted + [
@@ -205,6 +231,10 @@ class Experiment:
             "initial": self.initial,
             "objective": repr(self.objective),
             "searcher": self.searcher,
+            "pruner": self.pruner,
+            "shadows": self.shadows if self.pruner else None,
+            "signal": self.signal,
+            "false_kills": self.false_kills,
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -235,23 +265,17 @@ def make_objective(name: str, **settings: Any) -> Objective:
         UnknownNameError: nothing is registered under the name.
         ArgumentError: the objective has no such setting.
     """
-    make = load("objective", name)
-    given = {key: value for key, value in settings.items() if value is not None}
-    with explained(f"objective {name!r} cannot be made"):
-        taken = inspect.signature(make).parameters
-        for key in given:
-            if key not in taken:
-                raise ArgumentError(key, f"left out, since objective {name!r} does not take it", given[key])
-        objective: Objective = make(**given)
+    objective: Objective = make("objective", name, {}, settings)
     if not callable(objective) or not hasattr(objective, "measures"):
         raise ArgumentError("objective", "a class of objectives, with measures", name)
     return objective
 
 
-def _has_agn(training: Training, splits: Splits) -> bool:
+def _can_read(measured: Measure, training: Training, splits: Splits) -> bool:
+    """Whether a measure can be read off the training's model."""
     loss = getattr(training, "loss", cross_entropy)
     try:
-        measure(training.model, {"train": [splits.train.batch(slice(2))]}, [AGN()], loss=loss)
+        measure(training.model, {measured.split: [splits.train.batch(slice(2))]}, [measured], loss=loss)
     except ModelError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A trial's fidelity: the epochs that its sampler or the search assigned it, as user attributes."""
+"""What a trial's sampler or the search assigned it, as user attributes: its round, and its epochs."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,9 @@ from optuna.trial import FrozenTrial, Trial
 
 EPOCHS = "hpo_gn:epochs"
 """The user attribute that holds a trial's epochs, an integer."""
+
+ROUND = "hpo_gn:round"
+"""The user attribute that holds the round it was proposed in, from 1; written last, when it is complete."""
 
 CONTINUES = "hpo_gn:continues"
 """The user attribute that holds the number of the trial that ran the same configuration for fewer epochs."""

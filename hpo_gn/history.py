@@ -81,6 +81,12 @@ class History:
         return cls(rows)
 
 
+def has_gaps(trial: optuna.trial.FrozenTrial | optuna.Trial) -> bool:
+    """Whether a trial has rows beyond the first epoch that has none, which its History leaves out."""
+    rows = sum(key.startswith(_PREFIX) for key in trial.user_attrs)
+    return rows != len(History.of(trial))
+
+
 def write_row(trial: optuna.Trial, epoch: int, row: Mapping[str, float]) -> None:
     """Put one epoch's row on a trial, and beside it what it cost where it is a `Row`.
 

@@ -36,9 +36,10 @@ _POLL_S = 1.0
 
 
 def try_out(experiment: Experiment) -> str:
-    """Read the data and build one training before anything is written or claimed, so that mistakes show at
-    once and fail no trial; the data's fingerprint.
+    """Read the data and build one training and the pruner before anything is written or claimed, so that
+    mistakes show at once and fail no trial; the data's fingerprint.
     """
+    experiment.stopping()
     splits = experiment.splits("search", torch.device("cpu"))
     with explained("the initial settings cannot be trained"):
         experiment.build(experiment.initial, splits, epochs=experiment.epochs, seed=0)

@@ -67,6 +67,7 @@ class Plan:
             slow each other down.
         retraining_work_s, retraining_elapsed_s: of the retraining, as of a searcher.
         searchers: a plan for each.
+        pruner: what would give up runs, which is not foreseen.
     """
 
     budget: int
@@ -79,6 +80,7 @@ class Plan:
     retraining_work_s: float | None
     retraining_elapsed_s: float | None
     searchers: tuple[SearcherPlan, ...]
+    pruner: str | None = None
 
     def to_json(self) -> str:
         """The plan as indented JSON."""
@@ -120,6 +122,7 @@ def plan(
         if value < 1:
             raise ArgumentError(name, "1 or more", value)
     checked_integer("budget", budget)
+    experiment.stopping()  # a pruner that cannot be made is said before anything else
     planner = _Planner(experiment, budget, seeds, include_retraining, probe, workers)
     chosen = names("searcher") if searchers is None else dict.fromkeys(searchers)
     retraining_s = None if probe is None else probe.training_s * probe.full_samples / probe.samples
@@ -135,6 +138,7 @@ def plan(
         retraining_elapsed_s=retraining_s
         and math.ceil(2 * seeds / workers) * experiment.epochs * retraining_s,
         searchers=tuple(planner.plan(name) for name in chosen),
+        pruner=experiment.pruner,
     )
 
 
@@ -232,6 +236,7 @@ def describe(plan: Plan) -> RenderableType:
         f"Budget: {plan.budget} GPU×epochs{_held_back(plan)}. Rungs: epochs × trials.",
         f"{retraining}{_about(plan.retraining_elapsed_s)}.",
         *([] if plan.probe is None else [_probed(plan.probe, plan.workers)]),
+        *([] if plan.pruner is None else [f"Epochs that {plan.pruner} saves become more configurations."]),
         *(f"{each.name}: {each.unavailable}." for each in plan.searchers if each.unavailable),
         *(f"{each.name}: {warning}." for each in plan.searchers for warning in each.warnings),
     )

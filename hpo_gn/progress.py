@@ -104,7 +104,9 @@ class SearchProgress:
         shown = f"; best {_value(best):.4g} (trial {best.number})" if best else ""
         lost = sum(trial.state == TrialState.FAIL for trial in ended)
         failed = f", {lost} failed" if lost else ""
-        return f"round {rounds}, {len(ended)}/{len(trials)} trials{failed}{shown}"
+        stopped = sum(trial.state == TrialState.PRUNED for trial in ended)
+        given_up = f", {stopped} given up" if stopped else ""
+        return f"round {rounds}, {len(ended)}/{len(trials)} trials{failed}{given_up}{shown}"
 
     def _time_left(self, spent: float, total: float) -> str:
         done = spent - self._at_first

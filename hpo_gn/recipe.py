@@ -61,7 +61,9 @@ def _objective(objective: Objective) -> dict[str, Any] | None:
     """
     if not is_dataclass(objective):
         return None
-    settings = {field.name: getattr(objective, field.name) for field in fields(objective) if field.init}
+    given = {field.name: getattr(objective, field.name) for field in fields(objective) if field.init}
+    default = {field.name: field.default for field in fields(objective)}
+    settings = {name: value for name, value in given.items() if value != default[name]}
     if not all(isinstance(value, str | int | float | None) for value in settings.values()):
         return None
     kind = f"{type(objective).__module__}:{type(objective).__qualname__}"

@@ -1,4 +1,4 @@
-"""Plugins by name: objectives, searchers, models and data sets are found by their entry points.
+"""Plugins by name: objectives, searchers, pruners, models and data sets are found by their entry points.
 
 A third party adds one with a package of its own::
 
@@ -7,17 +7,20 @@ A third party adds one with a package of its own::
 """
 
 import importlib
+import inspect
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from hpo_gn.errors import ArgumentError, UnknownNameError
 from hpo_gn.failures import explained
 
-Kind = Literal["objective", "searcher", "model", "data set"]
+Kind = Literal["objective", "searcher", "pruner", "model", "data set"]
 
 GROUPS: dict[Kind, str] = {
     "objective": "hpo_gn.objectives",
     "searcher": "hpo_gn.searchers",
+    "pruner": "hpo_gn.pruners",
     "model": "hpo_gn.models",
     "data set": "hpo_gn.data",
 }
@@ -32,7 +35,7 @@ def load(kind: Kind, name: str) -> Any:
     """The plugin registered under a name, or what `module:attribute` names.
 
     Args:
-        kind: "objective", "searcher", "model" or "data set".
+        kind: "objective", "searcher", "pruner", "model" or "data set".
         name: a registered name, or "module:attribute" for an object that is not registered.
 
     Raises:
@@ -45,6 +48,29 @@ def load(kind: Kind, name: str) -> Any:
     if not found:
         raise UnknownNameError(kind, name, names(kind))
     return next(iter(found)).load()
+
+
+def make(kind: Kind, name: str, offered: Mapping[str, Any], asked: Mapping[str, Any] | None = None) -> Any:
+    """A plugin, made with settings by name.
+
+    Args:
+        kind, name: as of `load`.
+        offered: those that it is given if its constructor takes them.
+        asked: those that it must take, unless they are None.
+
+    Raises:
+        UnknownNameError: nothing is registered under the name.
+        ArgumentError: the plugin does not take a setting that was asked for.
+        HpoGnError: it cannot be made.
+    """
+    plugin = load(kind, name)
+    given = {key: value for key, value in (asked or {}).items() if value is not None}
+    with explained(f"{kind} {name!r} cannot be made"):
+        taken = inspect.signature(plugin).parameters
+        for key in given:
+            if key not in taken:
+                raise ArgumentError(key, f"left out, since {kind} {name!r} does not take it", given[key])
+        return plugin(**{key: offered[key] for key in taken if key in offered} | given)
 
 
 def import_object(kind: str, path: str) -> Any:

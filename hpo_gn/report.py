@@ -18,11 +18,13 @@ def describe(result: Result) -> RenderableType:
     search, retraining = result.search, result.retraining
     measured = f", {format_epochs(search.measuring)} of them on measuring" if search.measuring else ""
     trials = ", ".join(f"{count} {state}" for state, count in result.trials.items())
+    lines = [f"Give-up: {result.pruner} {result.false_kills}."] if result.false_kills else []
     return Group(
         "",
         f"Search: {format_epochs(search.spent)} of {search.limit} GPU×epochs spent{measured}, "
         f"{format_epochs(search.held)} held; trials: {trials}; "
         f"{search.training_s:.0f} s training, {search.measuring_s:.0f} s measuring.",
+        *lines,
         f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",
         f"Retraining: {result.epochs} epochs on the full training set, "
         f"{len(result.winner.test_accuracy)} seeds each: {format_epochs(retraining.spent)} GPU×epochs.",

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from scipy.stats import t as student
 
+from hpo_gn.pruning import FalseKills
+
 CONFIDENCE = 0.95
 
 
@@ -63,6 +65,8 @@ class Result:
         trials: how many ended in each state.
         search, retraining: what each used.
         winner, initial: the winner and the initial settings, retrained with the same seeds.
+        pruner: what gave up runs early, if anything did.
+        false_kills: what that saved, and how often it was wrong.
     """
 
     study: str
@@ -77,6 +81,8 @@ class Result:
     retraining: Spent
     winner: Retrained
     initial: Retrained
+    pruner: str | None = None
+    false_kills: FalseKills | None = None
 
     @property
     def difference(self) -> tuple[float, float, float] | None:
@@ -108,7 +114,9 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON's types."""
-        return {**asdict(self), "difference": self.difference, "verdict": self.verdict}
+        false_kills = self.false_kills and self.false_kills.to_dict()
+        derived = {"false_kills": false_kills, "difference": self.difference, "verdict": self.verdict}
+        return {**asdict(self), **derived}
 
     def to_json(self) -> str:
         """The result as indented JSON."""

@@ -14,10 +14,10 @@ from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import StudyError
 from hpo_gn.experiment import Experiment
-from hpo_gn.fidelity import EPOCHS, epochs_of
+from hpo_gn.fidelity import EPOCHS, ROUND, epochs_of
 from hpo_gn.history import History
 from hpo_gn.result import Retrained
-from hpo_gn.rounds import ROUND, ROUNDS
+from hpo_gn.rounds import ROUNDS
 from hpo_gn.seeds import derive_seed
 from hpo_gn.trial import REASON
 from hpo_gn.worker import SEED

@@ -19,11 +19,9 @@ from hpo_gn.books import Books
 from hpo_gn.budget import Hold
 from hpo_gn.budget.amounts import rounded_up
 from hpo_gn.errors import AlreadyHeldError, BudgetExhaustedError, HoldClosedError, StudyError
-from hpo_gn.fidelity import EPOCHS, Assignment, continues, epochs_of
+from hpo_gn.fidelity import EPOCHS, ROUND, Assignment, continues, epochs_of
 from hpo_gn.trial import ERROR, REASON, Outcome
 
-ROUND = "hpo_gn:round"
-"""Trial attribute: the round it was proposed in, from 1; written last, when the trial is complete."""
 ROUNDS = "hpo_gn:rounds"
 """Study attribute: how many rounds are proposed in full."""
 

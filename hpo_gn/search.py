@@ -17,6 +17,7 @@ from hpo_gn.fidelity import Assignment
 from hpo_gn.file_store import as_component
 from hpo_gn.joining import announce, conclude, try_out
 from hpo_gn.protocol import SearchProtocol, Stage
+from hpo_gn.pruning import count_false_kills
 from hpo_gn.result import Result
 from hpo_gn.retraining import collect, find_winner, keep_model
 from hpo_gn.rounds import FIRST_SHARE
@@ -142,4 +143,6 @@ def _result(protocol: SearchProtocol, winner: FrozenTrial, found: Stage, retrain
         retraining=retrained.spent,
         winner=collect(retrained.study, "winner", winner.params),
         initial=collect(retrained.study, "initial", experiment.initial),
+        pruner=experiment.pruner,
+        false_kills=count_false_kills(found.study) if experiment.pruner else None,
     )

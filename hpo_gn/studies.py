@@ -14,10 +14,11 @@ EXPERIMENT = "hpo_gn:experiment"
 
 
 def default_name(experiment: Experiment) -> str:
-    """A study's name made from its data, model, objective and searcher."""
+    """A study's name made from its data, model, objective, searcher and pruner."""
     identity = experiment.identity()
     objective = type(experiment.objective).__name__
-    return f"{identity['data']}-{identity['model']}-{objective}-{experiment.searcher}".lower()
+    parts = identity["data"], identity["model"], objective, experiment.searcher, experiment.pruner
+    return "-".join(part for part in parts if part).lower()
 
 
 def open_study(place: Place, experiment: Experiment, fingerprint: str | None = None) -> optuna.Study:

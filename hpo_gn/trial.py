@@ -18,6 +18,7 @@ from hpo_gn.errors import CheckpointError, NonFiniteError
 from hpo_gn.failures import TrialFailedError, as_number, describe, one_line, users_code
 from hpo_gn.history import History, write_row
 from hpo_gn.measures import Batches, Measure, Row, Samples, Split, cross_entropy, measure, read_in_training
+from hpo_gn.pruning import GIVEN_UP
 from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
@@ -124,7 +125,7 @@ class TrialRun:
         value = None
         if start.epoch == epochs:  # only its verdict is missing
             value = self._value(history)
-            if outcome := _judge(trial, history, value):
+            if outcome := _judge(trial, history, value, epochs):
                 return outcome
         for epoch in range(start.epoch + 1, epochs + 1):
             try:
@@ -134,7 +135,7 @@ class TrialRun:
             history = history.with_row(row)
             write_row(trial, epoch, row)
             value = self._value(history)
-            if outcome := _judge(trial, history, value):
+            if outcome := _judge(trial, history, value, epochs):
                 return outcome
             keep(trial.number, epoch)
             if epoch < epochs and self.interrupted():
@@ -204,7 +205,7 @@ class _Keeper:
         self._warned = True
 
 
-def _judge(trial: optuna.Trial, history: History, value: float | None) -> Outcome | None:
+def _judge(trial: optuna.Trial, history: History, value: float | None, epochs: int) -> Outcome | None:
     if value is None:
         return None
     epoch = len(history)
@@ -213,7 +214,11 @@ def _judge(trial: optuna.Trial, history: History, value: float | None) -> Outcom
             TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
         )
     _report(trial, value, epoch)
-    return Outcome(TrialState.PRUNED, value, f"pruned at epoch {epoch}") if trial.should_prune() else None
+    # After the last epoch there is nothing to save, and a result to lose.
+    if epoch == epochs or not trial.should_prune():
+        return None
+    reason = trial.user_attrs.get(GIVEN_UP, {}).get("reason", "pruned")
+    return Outcome(TrialState.PRUNED, value, f"given up at epoch {epoch}: {reason}")
 
 
 def _clock() -> float:

@@ -127,7 +127,7 @@ class Desk:
             study_name=worker.place.study,
             storage=storage,
             sampler=optuna.samplers.RandomSampler(),
-            pruner=optuna.pruners.NopPruner(),
+            pruner=optuna.pruners.NopPruner() if self._retraining else self.experiment.stopping(),
         )
         self.rounds = Rounds(
             proposing,

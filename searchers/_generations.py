@@ -3,7 +3,8 @@
 import hashlib
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ class Member:
         params: the trial's parameters that the search space has, as sorted items.
         finished: whether it has finished.
         cost: its value, lower is better; infinite if it failed or its value is not finite.
+        pruned: whether it was stopped early, so that its value is of fewer epochs.
         memory: what `remember` wrote.
     """
 
@@ -33,6 +35,7 @@ class Member:
     params: tuple[tuple[str, Any], ...]
     finished: bool
     cost: float
+    pruned: bool
     memory: dict[str, Any]
 
     def point(self, cube: UnitCube, proposed: npt.ArrayLike) -> Point:
@@ -93,13 +96,32 @@ def complete_generations(members: list[Member], size: int) -> list[tuple[Member,
     generations: list[tuple[Member, ...]] = []
     while len(finished[len(generations)]) >= size:
         first = finished[len(generations)][:size]
-        generations.append(tuple(sorted(first, key=lambda member: member.number)))
+        generations.append(pruned_behind(sorted(first, key=lambda member: member.number)))
     return generations
+
+
+def pruned_behind(generation: Iterable[Member]) -> tuple[Member, ...]:
+    """A generation whose pruned trials cost at least as much as any that was completed: a value of few epochs
+    may look better than it is, as one does that adds up over the epochs.
+    """
+    members = tuple(generation)
+    completed = [member.cost for member in members if not member.pruned and math.isfinite(member.cost)]
+    worst = max(completed, default=-math.inf)
+    return tuple(
+        replace(member, cost=max(member.cost, worst)) if member.pruned else member for member in members
+    )
 
 
 def _member(study: Study, trial: FrozenTrial, memory: dict[str, Any], cube: UnitCube) -> Member:
     params = tuple(sorted((n, v) for n, v in trial.params.items() if n in cube.distributions))
-    return Member(trial.number, params, trial.state.is_finished(), _cost(study, trial), memory)
+    return Member(
+        trial.number,
+        params,
+        finished=trial.state.is_finished(),
+        cost=_cost(study, trial),
+        pruned=trial.state == TrialState.PRUNED,
+        memory=memory,
+    )
 
 
 def _cost(study: Study, trial: FrozenTrial) -> float:

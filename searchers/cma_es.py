@@ -35,7 +35,8 @@ class PyCmaSampler(SeededSampler):
     are told again, with the random numbers of their trials, so that it equals one that was never interrupted,
     bit for bit. A generation is complete when `population_size` of its trials have finished; trials that run
     hold nobody up, more are drawn from the same distribution. A failed trial, and one whose value is not
-    finite, counts as the worst of its generation; a pruned one counts by its value.
+    finite, counts as the worst of its generation; a pruned one by its value, but not before any that was
+    completed.
 
     Args:
         search_space: as of `SeededSampler`.

@@ -10,7 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hpo_gn.errors import ArgumentError
-from hpo_gn.searchers._generations import Member, Point, recall, remember
+from hpo_gn.searchers._generations import Member, Point, pruned_behind, recall, remember
 from hpo_gn.searchers._global_random import global_random
 from hpo_gn.searchers._pyswarms import backend
 from hpo_gn.searchers._seeded import SeededSampler
@@ -37,7 +37,8 @@ class ParticleSwarmSampler(SeededSampler):
     parameter's range and x at the boundary if it would leave the cube. The defaults are Clerc's constriction
     coefficients. An iteration is complete when each particle has a finished trial; trials that still run hold
     nobody up, a particle may be tried again, with other r₁ and r₂, and the first to finish counts. A failed
-    trial, and one whose value is not finite, is nobody's best; a pruned one counts by its value.
+    trial, and one whose value is not finite, is nobody's best; a pruned one counts by its value, but not
+    before any of its iteration that was completed.
 
     Args:
         search_space: as of `SeededSampler`.
@@ -110,7 +111,8 @@ class ParticleSwarmSampler(SeededSampler):
                 first.setdefault((member.memory["iteration"], member.memory["particle"]), member)
         iterations: list[Iteration] = []
         while all((len(iterations), particle) in first for particle in range(self.particles)):
-            iterations.append([first[len(iterations), particle] for particle in range(self.particles)])
+            swarm = (first[len(iterations), particle] for particle in range(self.particles))
+            iterations.append(list(pruned_behind(swarm)))
         return iterations
 
     def _turn(self, members: list[Member], iteration: int) -> tuple[int, int]:

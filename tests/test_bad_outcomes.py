@@ -22,9 +22,9 @@ from hpo_gn.budget.statement import Statement
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import CheckpointError
-from hpo_gn.fidelity import EPOCHS
+from hpo_gn.fidelity import EPOCHS, ROUND
 from hpo_gn.retraining import find_winner
-from hpo_gn.rounds import ROUND, ROUNDS
+from hpo_gn.rounds import ROUNDS
 from hpo_gn.studies import open_study
 from hpo_gn.trial import ERROR, REASON, TRACEBACK
 from hpo_gn.worker import Place, Worker

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_gn.errors import StudyError
-from hpo_gn.history import History, write_row
+from hpo_gn.history import History, has_gaps, write_row
 from hpo_gn.measures import Cost, Row
 
 ROWS = [{"agn": 3.0, "val_loss": 0.5}, {"agn": 2.0, "val_loss": 0.4}, {"agn": 1.0, "val_loss": 0.3}]
@@ -101,6 +101,20 @@ def test_a_running_trial_carries_what_was_written_so_far():
 def test_rows_beyond_a_gap_do_not_count(epochs, kept):
     study = record({epoch: {"agn": float(epoch)} for epoch in epochs})
     assert History.of(study.trials[0]).column("agn") == tuple(float(epoch) for epoch in range(1, kept + 1))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "gaps"),
+    [([], False), ([1, 2, 3], False), ([2, 1], False), ([1, 3], True), ([2, 3], True), ([1, 2, 4], True)],
+)
+def test_a_gap_is_found_in_a_finished_trial_and_in_a_running_one(epochs, gaps):
+    rows = {epoch: Row({"agn": 1.0}, {"agn": Cost(0.5, 0.0, 0.0)}) for epoch in epochs}
+    assert has_gaps(record(rows).trials[0]) is gaps
+    trial = optuna.create_study().ask()
+    trial.set_user_attr("hpo_gn:epochs", 8)
+    for epoch, row in rows.items():
+        write_row(trial, epoch, row)
+    assert has_gaps(trial) is gaps
 
 
 def test_an_epoch_that_ran_again_replaces_its_row():

@@ -13,10 +13,9 @@ from torch import nn
 from hpo_gn import Experiment, make_objective, search
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import ArgumentError, UnknownNameError
-from hpo_gn.fidelity import continues, epochs_of
+from hpo_gn.fidelity import ROUND, continues, epochs_of
 from hpo_gn.plan import describe, plan
 from hpo_gn.probe import Probe
-from hpo_gn.rounds import ROUND
 from hpo_gn.space import paper_space
 from hpo_gn.training import SupervisedTraining
 

@@ -69,7 +69,7 @@ def test_an_objective_of_ones_own_is_named_by_its_module():
         {"model": lambda shape, classes: None},
         {"model": None, "training": lambda config, splits, epochs, seed: None},
         {"objective": lambda history: 0.0},
-        {"objective": Composed()},
+        {"objective": Composed(of=Own(3.0))},
     ],
     ids=["model", "training", "a function for an objective", "an objective made of objectives"],
 )

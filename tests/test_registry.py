@@ -1,13 +1,15 @@
 import importlib.metadata
 import json
 import re
+import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
 
 from hpo_gn import registry
-from hpo_gn.errors import ArgumentError, UnknownNameError
+from hpo_gn.errors import ArgumentError, HpoGnError, UnknownNameError
 from hpo_gn.objectives.val_loss import ValLoss
 
 PYPROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
@@ -78,6 +80,55 @@ def test_a_module_or_a_function_that_does_not_exist(path, message):
     with pytest.raises(ArgumentError) as caught:
         registry.load("model", path)
     assert str(caught.value) == message
+
+
+class Made:
+    """A plugin that takes two settings."""
+
+    def __init__(self, top=3, *, share=0.1):
+        if top == "bad":
+            raise ValueError("no such top")
+        self.settings = {"top": top, "share": share}
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The path of `Made`."""
+    module = types.ModuleType("their_module")
+    module.Made = Made
+    monkeypatch.setitem(sys.modules, "their_module", module)
+    return "their_module:Made"
+
+
+@pytest.mark.parametrize(
+    ("offered", "asked", "settings"),
+    [
+        ({}, None, {}),
+        ({"top": 5, "epochs": 16}, None, {"top": 5}),
+        ({"top": 5, "share": 0.2}, {"top": 7}, {"top": 7, "share": 0.2}),
+        ({}, {"share": 0.3, "epochs": None, "top": None}, {"share": 0.3}),
+        ({"top": 5}, {"top": None}, {"top": 5}),
+    ],
+)
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_plugin_is_made_with_what_it_takes(here, kind, offered, asked, settings):
+    made = registry.make(kind, here, offered, asked)
+    assert made.settings == {"top": 3, "share": 0.1} | settings
+
+
+def test_what_a_plugin_does_not_take_must_not_be_asked_for(here):
+    with pytest.raises(ArgumentError) as caught:
+        registry.make("pruner", here, {}, {"signal": "s-fv"})
+    message = f"signal must be left out, since pruner {here!r} does not take it, got 's-fv'"
+    assert str(caught.value) == message
+    with pytest.raises(UnknownNameError, match=r"^no pruner is called 'medain'; did you mean 'median'"):
+        registry.make("pruner", "medain", {})
+
+
+def test_a_plugin_that_cannot_be_made_says_why(here):
+    with pytest.raises(HpoGnError) as caught:
+        registry.make("pruner", here, {"top": "bad"})
+    assert str(caught.value).startswith(f"pruner {here!r} cannot be made: ValueError: no such top (test_")
 
 
 def test_a_module_that_a_users_module_lacks_is_named(tmp_path, monkeypatch):

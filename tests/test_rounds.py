@@ -6,8 +6,8 @@ from optuna.trial import TrialState
 
 from hpo_gn.budget import Ledger
 from hpo_gn.errors import StudyError
-from hpo_gn.fidelity import epochs_of
-from hpo_gn.rounds import ERROR, ROUND, ROUNDS, Rounds, Rules
+from hpo_gn.fidelity import ROUND, epochs_of
+from hpo_gn.rounds import ERROR, ROUNDS, Rounds, Rules
 from hpo_gn.searchers.cma_es import PyCmaSampler
 from hpo_gn.trial import REASON, Outcome
 

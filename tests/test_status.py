@@ -22,13 +22,13 @@ from hpo_gn.cli import app
 from hpo_gn.commands import status as command_module
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import StorageError
-from hpo_gn.fidelity import CONTINUES, EPOCHS
+from hpo_gn.fidelity import CONTINUES, EPOCHS, ROUND
 from hpo_gn.history import write_row
 from hpo_gn.joining import PROTOCOL
 from hpo_gn.measures import Row
 from hpo_gn.measures.cost import Cost
 from hpo_gn.owner import new_owner
-from hpo_gn.rounds import ROUND, ROUNDS
+from hpo_gn.rounds import ROUNDS
 from hpo_gn.space import paper_space
 from hpo_gn.status import StatusReader, describe, read_status
 from hpo_gn.status.tables import format_seconds
@@ -274,7 +274,7 @@ def test_the_json_is_complete(made):
     assert set(shown["search"]) == {
         *("title", "account", "round", "states", "round_states", "best_trial", "best_value", "pace"),
         *("to_go_s", "workers", "trials", "measures", "training_s", "measuring_s", "measuring_share"),
-        *("lapsed", "deaths"),
+        *("lapsed", "deaths", "false_kills"),
     }
     assert shown["search"]["account"] == {"limit": 100, "held": 3, "spent": 1, "measuring": 0, "left": 96}
     assert [trial["state"] for trial in shown["search"]["trials"]] == ["pruned", "running"]

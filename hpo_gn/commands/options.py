@@ -95,6 +95,27 @@ def make_experiment(
         ),
     ] = None,
     searcher: Annotated[str, typer.Option(help=f"{_names('searcher')}; or module:class.")] = "cma-es",
+    pruner: Annotated[
+        str | None,
+        typer.Option(help=f"What gives up runs early: {_names('pruner')}; or module:class. By default none."),
+    ] = None,
+    signal: Annotated[
+        str | None,
+        typer.Option(
+            help="give-up: what it looks at: value, the objective's; s-fv; or s-f, which needs no labels. "
+            "By default value."
+        ),
+    ] = None,
+    shadows: Annotated[
+        float, typer.Option(help="Share of the runs given up that is trained to the end, as a check.")
+    ] = 0.1,
+    false_kills: Annotated[
+        float | None,
+        typer.Option(
+            help="give-up: bound the share of runs given up that would have ended among the best. "
+            "Until the bound holds, nothing is given up."
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of a trial; with bohb, the most.")] = 8,
     min_epochs: Annotated[
         int | None, typer.Option(help="bohb: the fewest epochs. By default epochs / eta².")
@@ -136,6 +157,10 @@ def make_experiment(
         space=load_space(space) if space else paper_space(),
         objective=make_objective(objective, alpha=alpha, normalized=normalized, agn=agn),
         searcher=searcher,
+        pruner=pruner,
+        signal=signal,
+        shadows=shadows,
+        false_kills=false_kills,
         epochs=epochs,
         min_epochs=min_epochs,
         eta=eta,

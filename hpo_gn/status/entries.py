@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial
 
 from hpo_gn.budget import TrialEntry, WorkerEntry
-from hpo_gn.fidelity import EPOCHS, continues
+from hpo_gn.fidelity import EPOCHS, ROUND, continues
 from hpo_gn.history import History
 from hpo_gn.measures.cost import Cost
 from hpo_gn.owner import is_dead
-from hpo_gn.rounds import ROUND
 from hpo_gn.status.model import MeasureStatus, TrialStatus, WorkerStatus
 from hpo_gn.trial import ERROR, REASON
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hpo_gn.budget import Account
+from hpo_gn.pruning import FalseKills
 from hpo_gn.status.pace import Pace
 
 SEARCH, OVER = "search", "over"
@@ -114,6 +115,7 @@ class StageStatus:
         pace: of the last minutes; None where no epoch ended in them.
         to_go_s: about how many seconds the rest takes at that pace; None where nobody works.
         workers, trials, measures: what they did.
+        false_kills: what giving up saved, and how often it was wrong; None where nothing was given up.
     """
 
     title: str
@@ -128,6 +130,7 @@ class StageStatus:
     workers: tuple[WorkerStatus, ...]
     trials: tuple[TrialStatus, ...]
     measures: tuple[MeasureStatus, ...]
+    false_kills: FalseKills | None = None
 
     @property
     def is_search(self) -> bool:
@@ -174,6 +177,7 @@ class StageStatus:
             "measuring_share": self.measuring_share,
             "lapsed": [trial.trial for trial in self.lapsed],
             "deaths": self.deaths,
+            "false_kills": self.false_kills and self.false_kills.to_dict(),
         }
 
 

@@ -8,12 +8,14 @@ from typing import Self, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo_gn.budget import Account, Ledger, Statement
 from hpo_gn.database_url import parse_database_url, shown
 from hpo_gn.errors import StorageError, StudyError
 from hpo_gn.joining import PROTOCOL, find_study
+from hpo_gn.pruning import GIVEN_UP, FalseKills, count_false_kills
 from hpo_gn.retraining import find_winner, retraining_name
 from hpo_gn.rounds import ROUNDS
 from hpo_gn.status.entries import Measures, trial_status, worker_status
@@ -146,7 +148,15 @@ class _Stage:
             workers=workers,
             trials=trials,
             measures=self._measures.sum(found),
+            false_kills=count_false_kills(self._study)
+            if any(GIVEN_UP in t.user_attrs for t in found)
+            else None,
         )
+
+    def _false_kills(self, trials: Iterable[FrozenTrial]) -> FalseKills | None:
+        if not any(GIVEN_UP in trial.user_attrs for trial in trials):
+            return None
+        return count_false_kills(self._study)
 
     def _find_best(self, trials: Iterable[TrialStatus]) -> tuple[int | None, float | None]:
         """The winner as it would be now; the study is read for it when another trial has ended."""

@@ -45,7 +45,7 @@ def format_seconds(seconds: float) -> str:
 def _stage(stage: StageStatus, *, every: bool) -> Iterator[RenderableType]:
     yield Text()
     yield _bar(stage.account)
-    for line in (_budget(stage), _trials(stage), _pace(stage), _time(stage), _dead(stage)):
+    for line in (_budget(stage), _trials(stage), _given_up(stage), _pace(stage), _time(stage), _dead(stage)):
         if line is not None:
             yield line
     for table in (_worker_table(stage.workers, every=every), _trial_table(stage.trials, every=every)):
@@ -82,6 +82,10 @@ def _trials(stage: StageStatus) -> Text:
     if stage.best_value is not None:
         best = f"; the best is trial {stage.best_trial} with {stage.best_value:.4g}"
     return Text(f"{last}: {_counts(stage.states)}{best}.")
+
+
+def _given_up(stage: StageStatus) -> Text | None:
+    return None if stage.false_kills is None else Text(f"Give-up: {stage.false_kills}.")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

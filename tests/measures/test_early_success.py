@@ -6,7 +6,19 @@ from hypothesis import strategies as st
 
 from hpo_gn.errors import ArgumentError, StudyError
 from hpo_gn.history import History
-from hpo_gn.measures.early_success import EarlySuccess, s_f, s_fv, s_o, s_s, s_t
+from hpo_gn.measures.early_success import (
+    DEFAULTS,
+    NORMALIZED,
+    EarlySuccess,
+    Spectra,
+    expected_accuracy,
+    has_ended,
+    s_f,
+    s_fv,
+    s_o,
+    s_s,
+    s_t,
+)
 
 WIDTHS = {"1": 64, "3": 16}
 SCORES = {"s_o": s_o, "s_s": s_s, "s_t": s_t, "s_f": s_f, "s_fv": s_fv}
@@ -86,6 +98,132 @@ def test_steepness_is_at_least_one_and_the_estimate_is_an_accuracy(history):
     parameters = EarlySuccess(t0=2)
     assert s_o(history, parameters) >= 1 - 1e-12
     assert 0 <= s_fv(history, parameters) <= 1
+
+
+def literal_normalized(history: History, parameters: EarlySuccess) -> tuple[float, float]:
+    """s_o and s_s of u = 1 − log S / log d, term by term."""
+    t, t0 = len(history), parameters.t0
+    steepness, shift = 0.0, 0.0
+    for layer, width in WIDTHS.items():
+        u = {k: 1 - math.log(history.rows[k - 1][f"spectrum:{layer}"], width) for k in range(1, t + 1)}
+        for k in range(t - t0 + 1, t + 1):
+            steepness += parameters.beta * u[k] / t0 / len(WIDTHS)
+        for k in range(t - t0 + 2, t + 1):
+            alpha = (k - (t - t0 + 1)) / (t0 - 1)
+            shift += alpha * (u[k] - u[k - 1]) / (t0 - 1) / len(WIDTHS)
+    return steepness, shift
+
+
+@given(histories(), st.integers(2, 12), st.floats(0.1, 0.9), st.floats(-0.1, 0.1), st.floats(0.5, 2))
+def test_the_normalized_scores_term_by_term(history, t0, t2, delta, beta):
+    chosen = {"t0": min(t0, len(history)), "t2": t2, "delta": delta, "beta": beta}
+    parameters = EarlySuccess(eta=100.0, normalized=True, **chosen)
+    steepness, shift = literal_normalized(history, parameters)
+    assume(abs(steepness - t2) > 1e-9)
+    assume(abs(shift - delta) > 1e-9)
+    over = steepness >= t2 and shift <= delta
+    total, accuracy = steepness + 100 * shift, history.last("val_accuracy")
+    gain = min(1 - accuracy, accuracy * 2e-4 * accuracy * len(history) * total)
+    expected = {
+        "s_o": steepness,
+        "s_s": shift,
+        "s_t": total,
+        "s_f": 0.0 if over else total,
+        "s_fv": accuracy if over else max(0.0, accuracy + gain),
+    }
+    for name, score in SCORES.items():
+        assert score(history, parameters) == pytest.approx(expected[name], rel=1e-9, abs=1e-9)
+    assert has_ended(history, parameters) is over
+
+
+@pytest.mark.parametrize(("width", "spectrum", "steepness"), [(64, 64, 0), (64, 8, 0.5), (64, 1, 1)])
+def test_normalized_steepness_does_not_depend_on_the_width(width, spectrum, steepness):
+    row = {"spectrum:0": float(spectrum), "spectrum_width:0": float(width)}
+    wide = {"spectrum:0": float(spectrum**2), "spectrum_width:0": float(width**2)}
+    for history in (History([row] * 5), History([wide] * 5)):
+        assert s_o(history, NORMALIZED) == pytest.approx(steepness)
+        assert s_s(history, NORMALIZED) == 0
+
+
+def test_a_layer_of_one_feature_is_as_steep_as_can_be():
+    history = History([{"spectrum:0": 1.0, "spectrum_width:0": 1.0}] * 5)
+    assert s_o(history, NORMALIZED) == 1
+    assert s_o(history) == 1
+    assert s_t(history) == 0
+
+
+def test_spectra_are_the_scores_parts():
+    history = history_of({"1": [64.0, 32.0, 16.0, 8.0]}, [0.6] * 4)
+    for parameters in (EarlySuccess(t0=3), EarlySuccess(t0=3, t2=2.0, delta=1.0), NORMALIZED.within(history)):
+        spectra = Spectra.of(history, parameters)
+        assert spectra == Spectra(s_o(history, parameters), s_s(history, parameters))
+        assert spectra.trend(parameters) == s_t(history, parameters)
+        assert spectra.success(parameters) == s_f(history, parameters)
+        assert spectra.have_ended(parameters) is has_ended(history, parameters)
+        assert spectra.final_accuracy(0.6, 4, parameters) == s_fv(history, parameters)
+
+
+@pytest.mark.parametrize(("epochs", "t0"), [(0, 2), (1, 2), (2, 2), (3, 3), (5, 5), (9, 5)])
+def test_a_window_within_a_history(epochs, t0):
+    for parameters in (DEFAULTS, NORMALIZED):
+        within = parameters.within(History([{}] * epochs))
+        assert within == EarlySuccess(**{**vars(parameters), "t0": t0})
+
+
+@given(histories(), st.integers(2, 15))
+def test_the_expected_accuracy_is_of_any_history(history, t0):
+    parameters = EarlySuccess(t0=t0)
+    for epochs in range(2, len(history) + 1):
+        upto = history.upto(epochs)
+        expected = s_fv(upto, EarlySuccess(t0=min(t0, epochs)))
+        assert expected_accuracy(upto, parameters) == expected
+    first = history.upto(1)
+    assert expected_accuracy(first, parameters) == first.last("val_accuracy")
+    with pytest.raises(StudyError, match=r"^the history is empty, so it has no 'val_accuracy'$"):
+        expected_accuracy(History(), parameters)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_spectra_that_are_not_numbers_are_refused(odd):
+    history = history_of({"1": [4.0] * 4 + [odd]}, [0.7] * 5)
+    with pytest.raises(StudyError) as raised:
+        s_fv(history)
+    assert str(raised.value) == "s_o needs finite spectra, that of layer '1' is not"
+
+
+SAME = {"spectrum:same": 4.0, "spectrum_width:same": 64.0}
+
+
+def other(width: float) -> dict[str, float]:
+    return {"spectrum:other": 2.0, "spectrum_width:other": width}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [SAME, SAME, SAME | other(8.0)],  # it appears
+        [SAME | other(8.0), SAME, SAME | other(8.0)],  # it comes back
+        [SAME | other(8.0), SAME | other(8.0), SAME],  # it vanishes
+        [SAME | other(8.0), SAME | other(16.0), SAME | other(16.0)],  # it becomes wider
+    ],
+    ids=["appears", "comes back", "vanishes", "wider"],
+)
+@pytest.mark.parametrize("parameters", [EarlySuccess(t0=3), EarlySuccess(t0=3, normalized=True)])
+def test_a_layer_that_changes_within_the_window_does_not_count(rows, parameters):
+    assert s_o(History(rows), parameters) == s_o(History([SAME] * 3), parameters)
+    assert s_s(History(rows), parameters) == 0
+    alone = [{name: value for name, value in row.items() if "same" not in name} for row in rows]
+    with pytest.raises(StudyError) as raised:
+        s_o(History(alone), parameters)
+    if alone[-1]:
+        assert str(raised.value) == "s_o needs a layer that stayed the same for 3 epochs"
+    else:
+        assert str(raised.value) == "s_o needs Spectrum's columns, the history has none at epoch 3"
+
+
+def test_a_layer_that_changed_before_the_window_counts():
+    rows = [SAME | other(16.0), *[SAME | other(8.0)] * 3]
+    assert s_o(History(rows), EarlySuccess(t0=3)) == (16 + 4) / 2
 
 
 def test_an_example_by_hand():
@@ -186,3 +324,4 @@ def test_the_window_must_hold_two_epochs(t0):
 def test_the_papers_parameters():
     parameters = EarlySuccess()
     assert (parameters.beta, parameters.eta, parameters.gamma, parameters.t1) == (1, 3500, 2e-4, 0.25)
+    assert parameters == DEFAULTS

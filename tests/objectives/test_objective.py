@@ -13,6 +13,7 @@ from hpo_gn.errors import StudyError
 from hpo_gn.experiment import RECORDED
 from hpo_gn.history import History, write_row
 from hpo_gn.measures import Measure, measure
+from hpo_gn.measures.early_success import NORMALIZED, EarlySuccess
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import load, names
 
@@ -23,7 +24,7 @@ EVERY = pytest.mark.parametrize("make", REGISTERED.values(), ids=REGISTERED)
 def variants(make) -> list[Objective]:
     """The objective with its defaults, and with every other setting that it takes."""
     fields = {field.name for field in dataclasses.fields(make)}
-    others = {"alpha": 0.25, "normalized": True}
+    others = {"alpha": 0.25, "normalized": True, "parameters": NORMALIZED}
     return [make(), make(**{name: value for name, value in others.items() if name in fields})]
 
 
@@ -37,7 +38,7 @@ def test_each_keeps_the_contract(make):
 @EVERY
 def test_each_is_a_value(make):
     for objective in variants(make):
-        again = eval(repr(objective), vars(hpo_gn.objectives))
+        again = eval(repr(objective), vars(hpo_gn.objectives) | {"EarlySuccess": EarlySuccess})
         assert again == objective
         assert hash(again) == hash(objective)
         with pytest.raises((dataclasses.FrozenInstanceError, TypeError)):
