@@ -22,6 +22,8 @@ from hpo_gn.pruning import GIVEN_UP, count_false_kills
 from hpo_gn.recipe import from_recipe, to_recipe
 from hpo_gn.report import describe
 from hpo_gn.space import paper_space
+from hpo_gn.status import describe as describe_status
+from hpo_gn.status import read_status
 from hpo_gn.studies import default_name, open_study
 from hpo_gn.trial import REASON
 from hpo_gn.worker import Place, Worker
@@ -86,6 +88,12 @@ def outcomes(study):
         (trial.params, trial.state, trial.value, trial.intermediate_values, trial.user_attrs.get(GIVEN_UP))
         for trial in study.get_trials()
     ]
+
+
+def shown(what):
+    console = Console(file=io.StringIO(), width=1000)
+    console.print(what)
+    return console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +239,12 @@ def test_the_result_and_its_report_say_what_was_saved(tmp_path):
     kills = written["false_kills"]
     assert kills["given_up"] == result.trials["pruned"] > 0
     assert kills["sentence"] == str(result.false_kills)
-    console = Console(file=io.StringIO(), width=1000)
-    console.print(describe(result))
-    assert f"Give-up: give-up {result.false_kills}." in console.file.getvalue()
+    said = shown(describe(result))
+    assert f"Give-up: give-up {result.false_kills}." in said
+    status = read_status(sqlite_url(tmp_path / "study.db"))
+    assert status.search.false_kills == result.false_kills
+    assert f"Give-up: {result.false_kills}." in shown(describe_status(status))
+    assert json.loads(status.to_json())["search"]["false_kills"]["given_up"] == kills["given_up"]
 
 
 @pytest.mark.parametrize(

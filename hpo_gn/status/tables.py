@@ -194,6 +194,8 @@ def _table(title: str, columns: Sequence[str]) -> Table:
         name = column.removesuffix(">")
         justify = "left" if name == column else "right"
         table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    if not columns[-1].endswith(">"):
+        table.expand, table.columns[-1].ratio = True, 1  # a long text there must not squeeze the others
     return table
 
 
