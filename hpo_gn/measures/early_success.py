@@ -21,7 +21,8 @@ _SPECTRUM, _WIDTH = "spectrum:", "spectrum_width:"
 
 @dataclass(frozen=True)
 class EarlySuccess:
-    """What the scores depend on. The paper does not give t0, t2 and δ: their defaults here are provisional.
+    """What the scores depend on. The paper does not give t0, t2 and δ, and its experiments, repeated, do not
+    determine them: all choices of a wide grid rank DA-I within 0.01 of each other (Spearman).
 
     The range of s_o and s_s depends on the layers' widths. `normalized` makes both of u = 1 − log S / log d_l
     instead, which is 0 where all singular values are alike and 1 where there is one: s_o is u's mean over the
@@ -61,7 +62,10 @@ class EarlySuccess:
 
 
 DEFAULTS = EarlySuccess()
-NORMALIZED = EarlySuccess(t2=0.75, delta=1e-3, eta=100.0, normalized=True)
+NORMALIZED = EarlySuccess(t0=4, t2=0.6, delta=3e-3, eta=300.0, gamma=1e-3, normalized=True)
+"""Chosen on the initializations and architectures of the paper's own experiments, all of them, so not checked
+on others: what was calibrated on DA-I alone ranked architectures worse.
+"""
 
 
 def s_o(history: History, parameters: EarlySuccess = DEFAULTS) -> float:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -165,9 +166,9 @@ def test_spectra_are_the_scores_parts():
 
 @pytest.mark.parametrize(("epochs", "t0"), [(0, 2), (1, 2), (2, 2), (3, 3), (5, 5), (9, 5)])
 def test_a_window_within_a_history(epochs, t0):
-    for parameters in (DEFAULTS, NORMALIZED):
+    for parameters in (EarlySuccess(t0=5), replace(NORMALIZED, t0=5)):
         within = parameters.within(History([{}] * epochs))
-        assert within == EarlySuccess(**{**vars(parameters), "t0": t0})
+        assert within == replace(parameters, t0=t0)
 
 
 @given(histories(), st.integers(2, 15))
