@@ -24,8 +24,7 @@ from hpo_gn.fidelity import ROUND
 from hpo_gn.measures.early_success import NORMALIZED
 from hpo_gn.pruning.named import named_pruner
 from hpo_gn.registry import names
-from hpo_gn.searchers.pruners._past import Signal
-from hpo_gn.searchers.pruners.give_up import GiveUpPruner
+from hpo_gn.searchers.pruners.give_up import GiveUpPruner, Signal
 from hpo_gn.searchers.pruners.one_epoch import OneEpochPruner
 from hpo_gn.searchers.pruners.power_law import PowerLawPruner
 

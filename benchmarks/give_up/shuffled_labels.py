@@ -17,15 +17,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import torch
 from matplotlib.figure import Figure
+from optuna.trial import TrialState, create_trial
 
 from benchmarks.give_up.scores import Floats, history
 from benchmarks.give_up.trainings import Experiment, Network, Run
 from benchmarks.machine import machine
 from hpo_gn.allocator import keep_freed_memory
 from hpo_gn.data.shell import shell
+from hpo_gn.history import write_row
 from hpo_gn.measures.early_success import DEFAULTS, s_s
+from hpo_gn.searchers.pruners.give_up import GiveUpPruner
 
 DIMENSIONS, HIDDEN = 32, (128, 128)
 SHUFFLED = 0.4
@@ -39,6 +43,21 @@ def shifts(run: Run) -> Floats:
         raise ValueError("the training diverged")
     early = [math.nan] * (DEFAULTS.t0 - 1)
     return np.array([*early, *(s_s(known.upto(epoch)) for epoch in range(DEFAULTS.t0, len(known) + 1))])
+
+
+def given_up(run: Run) -> list[bool]:
+    """By epoch: whether `GiveUpPruner` with the paper's threshold of s_F, which needs no labels, would stop
+    the run there.
+    """
+    known = history(run)
+    if known is None:
+        raise ValueError("the training diverged")
+    pruner = GiveUpPruner(signal="s-f", threshold=DEFAULTS.t1)
+    trial, study, stops = create_trial(state=TrialState.RUNNING), optuna.create_study(), []
+    for epoch, row in enumerate(known.rows, 1):
+        write_row(trial, epoch, row)
+        stops.append(pruner.prune(study, trial))
+    return stops
 
 
 def summarize(run: Run) -> list[str]:
@@ -55,16 +74,24 @@ def summarize(run: Run) -> list[str]:
     best = int(accuracy.argmax())
     worst = best + int(accuracy[best:].argmin())
     phases = {
-        "rises": shift[DEFAULTS.t0 - 1 : best + 1],
-        "falls": shift[best + 1 : worst + 1],
-        "has fallen": shift[worst + 1 :],
+        "rises": slice(DEFAULTS.t0 - 1, best + 1),
+        "falls": slice(best + 1, worst + 1),
+        "has fallen": slice(worst + 1, None),
     }
+    stops = np.array(given_up(run))
     lines += ["", f"best validation accuracy {accuracy[best]:.4f} after epoch {best + 1}"]
     lines += [f"lowest from then on {accuracy[worst]:.4f} after epoch {worst + 1}"]
-    for phase, values in phases.items():
+    for phase, epochs in phases.items():
+        values = shift[epochs]
         lines.append(
             f"while it {phase}: s_s negative in {int((values < 0).sum())} of {len(values)} epochs, "
-            f"its sum {values.sum():+.2e}"
+            f"its sum {values.sum():+.2e}; s_F at most {DEFAULTS.t1} in {int(stops[epochs].sum())}"
+        )
+    if stops.any():
+        first = int(stops.argmax())
+        lines.append(
+            f"GiveUpPruner(signal='s-f', threshold={DEFAULTS.t1}) stops it after epoch {first + 1}, "
+            f"at a validation accuracy of {accuracy[first]:.4f}"
         )
     return lines
 
