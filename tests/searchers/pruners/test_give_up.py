@@ -1,10 +1,7 @@
-"""Who is given up: against slow twins, by hand, and in anyone's studies."""
+"""Who is given up: against slow twins, and by hand."""
 
-import copy
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,82 +9,28 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.errors import ArgumentError, UnknownNameError
 from hpo_gn.fidelity import EPOCHS
-from hpo_gn.history import History, write_row
+from hpo_gn.history import History
 from hpo_gn.measures import Accuracy, Spectrum
-from hpo_gn.measures.early_success import EarlySuccess, expected_accuracy, s_f
-from hpo_gn.pruning import EarlierRounds, careful
-from hpo_gn.rounds import ROUND
-from hpo_gn.searchers.pruners import give_up
+from hpo_gn.measures.early_success import expected_accuracy, s_f
 from hpo_gn.searchers.pruners.give_up import GiveUpPruner
-
-NAN, INF = math.nan, math.inf
-SHORT = EarlySuccess(t0=2)
-at_once = partial(GiveUpPruner, patience=1)
-SIGNS = {"minimize": 1, "maximize": -1}
-Values = Sequence[float] | Mapping[int, float]
-
-
-@pytest.fixture(autouse=True)
-def nothing_reported(monkeypatch):
-    monkeypatch.setattr(careful, "_reported", set())
-
-
-@pytest.fixture(params=SIGNS)
-def direction(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def by_step(values: Values) -> dict[int, float]:
-    return dict(values) if isinstance(values, Mapping) else dict(enumerate(values, 1))
-
-
-def rows(spectra: Values, accuracies: Values = (), **columns: float) -> dict[str, dict[str, float]]:
-    """Attributes of epochs with one layer of 64 features, and a validation accuracy where there is one."""
-    accuracy = by_step(accuracies)
-    return {
-        f"hpo_gn:epoch:{epoch}": {"spectrum:0": value, "spectrum_width:0": 64.0}
-        | ({"val_accuracy": accuracy[epoch]} if epoch in accuracy else {})
-        | columns
-        for epoch, value in by_step(spectra).items()
-    }
-
-
-def running(values: Values, **attributes: Any) -> FrozenTrial:
-    return create_trial(state=TrialState.RUNNING, intermediate_values=by_step(values), user_attrs=attributes)
-
-
-def numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
-    trial.number = number
-    return trial
-
-
-def finished(values: Values, **attributes: Any) -> FrozenTrial:
-    """A complete trial whose value is its last report."""
-    by = by_step(values)
-    return create_trial(value=by[max(by)], intermediate_values=by, user_attrs=attributes)
-
-
-def study_of(trials: Iterable[FrozenTrial] = (), direction: str = "minimize") -> optuna.Study:
-    study = optuna.create_study(direction=direction)
-    study.add_trials(list(trials))
-    return study
-
-
-def levels(*finals: float, epochs: int = 4) -> list[FrozenTrial]:
-    """Complete trials that report `final` + 1 / epoch."""
-    return [finished([final + 1 / epoch for epoch in range(1, epochs + 1)]) for final in finals]
-
-
-def level(final: float, epochs: int) -> list[float]:
-    return [final + 1 / epoch for epoch in range(1, epochs + 1)]
-
-
-FIVE = (0.1, 0.2, 0.3, 0.4, 0.5)
+from tests.give_up_runs import (
+    FIVE,
+    INF,
+    NAN,
+    SHORT,
+    SIGNS,
+    at_once,
+    finished,
+    level,
+    levels,
+    rows,
+    running,
+    study_of,
+)
 
 
 def random_trial(random: np.random.Generator, sign: int, epochs: int, **attributes: Any) -> FrozenTrial:
@@ -246,279 +189,6 @@ def test_a_threshold_of_another_signal_is_none_of_a_value():
     with pytest.warns(UserWarning, match="looks at values instead of s-f"):
         assert not pruner.prune(study, running(level(0.25, 2)))
     assert pruner.prune(study, running(level(0.8, 2)))
-
-
-STILL, MOVING = [4.0] * 8, [40.0 / epoch for epoch in range(1, 9)]
-LATE = [40.0, 40.0, 20.0, 8.0, 4.0, 4.0, 4.0, 4.0]
-
-
-def over(at: float, end: float, spectra: list[float] = STILL) -> FrozenTrial:
-    """A complete run of 8 epochs with one value at epochs 1 to 4 and another after them."""
-    return finished([at] * 4 + [end] * 4, **rows(spectra))
-
-
-BAD = over(9.0, 9.0, MOVING)
-
-
-@pytest.mark.parametrize(
-    ("done", "cost", "spectra", "pruned"),
-    [
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.45, STILL, True),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.33, STILL, False),  # one of them with that
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.45, MOVING, False),  # not trained yet
-        # Not as steep as the best in the end, as steep as one of them, steeper yet, less steep again.
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.45, [8.0] * 4, False),
-        ([over(0.31, 0.3, [8.0] * 8), over(0.32, 0.31), over(0.33, 0.32)], 0.45, [8.0] * 4, True),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.45, [4.0, 4.0, 4.0, 3.0], False),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32)], 0.45, [4.0, 4.0, 3.0, 4.0], False),
-        # A step of the learning rate helped one later.
-        ([*(over(v, v - 0.01) for v in (0.31, 0.32, 0.33)), over(0.52, 0.33)], 0.45, STILL, False),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.52, 0.32)], 0.45, STILL, False),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.52, 0.32)], 0.53, STILL, True),
-        # One that came to nothing tells of no gain.
-        ([*(over(v, v - 0.3, LATE) for v in (0.61, 0.62, 0.63)), *[over(INF, INF)] * 3], 0.65, STILL, False),
-        ([over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32), over(INF, INF)], 0.45, STILL, True),
-        # Nobody can tell what runs that are over gain.
-        ([over(0.31, 0.3, MOVING), over(0.32, 0.31), over(0.33, 0.32)], 0.45, STILL, False),
-        # Those that are over would not overtake it, and the others have not yet.
-        (
-            [*(over(at, at - 0.3, LATE) for at in (0.61, 0.62, 0.63)), *[over(0.7, 0.7)] * 3],
-            0.6,
-            STILL,
-            False,
-        ),
-        (
-            [*(over(at, at - 0.3, LATE) for at in (0.61, 0.62, 0.63)), *[over(0.7, 0.7)] * 3],
-            0.65,
-            STILL,
-            True,
-        ),
-    ],
-)
-def test_a_run_that_is_trained_already_and_will_not_be_one_of_the_best(done, cost, spectra, pruned):
-    pruner, study = at_once(lenience=1.0, parameters=SHORT), study_of([*done, BAD])
-    trial = running([cost] * 4, **rows(spectra[:4]))
-    assert pruner.prune(study, trial) is pruned
-    said = "it is trained already, and 3 finished runs are better than it can become"
-    assert pruner.reason(study, trial) == (said if pruned else "it is not given up")
-
-
-def test_trained_already_needs_a_full_window_and_rows_without_gaps():
-    done = [over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32), BAD]
-    trial = running([0.45] * 4, **rows(STILL[:4]))
-    assert at_once(lenience=1.0, parameters=EarlySuccess(t0=4)).prune(study_of(done), trial)
-    assert not at_once(lenience=1.0, parameters=EarlySuccess(t0=5)).prune(study_of(done), trial)
-    gap = running([0.45] * 4, **rows({1: 4.0, 2: 4.0, 4: 4.0}))
-    assert not at_once(lenience=1.0, parameters=SHORT).prune(study_of(done), gap)
-    silent = running({}, **rows(STILL[:4]))
-    assert not at_once(signal="s-f", lenience=1.0, parameters=SHORT).prune(study_of(done), silent)
-
-
-@pytest.mark.parametrize("signal", ["value", "s-fv", "s-f"])
-@pytest.mark.parametrize("odd", [NAN, INF, -INF])
-@pytest.mark.parametrize("where", ["value", "train_loss", "val_loss"])
-def test_a_run_that_diverged_is_given_up_at_once(signal, odd, where):
-    pruner, fine = at_once(signal=signal, checkpoints=[9]), {"val_accuracy": 0.5, "spectrum:0": 3.0}
-    losses = {"train_loss": 0.5, "val_loss": 0.5} | ({} if where == "value" else {where: odd})
-    trial = running([odd if where == "value" else 0.5], **{"hpo_gn:epoch:1": fine | losses})
-    assert pruner.prune(study_of(), trial)
-    assert pruner.reason(study_of(), trial) == "it diverged"
-    healthy = running([0.5], **{"hpo_gn:epoch:1": fine | {"train_loss": 0.5, "val_loss": 0.5}})
-    assert not pruner.prune(study_of(), healthy)
-
-
-SPECTRA = [finished([1.0, 0.8, v], **rows([50, 30, 8], [0.3, 0.6, 1 - v])) for v in (0.1, 0.2, 0.3)]
-
-
-@pytest.mark.parametrize("signal", ["s-fv", "s-f"])
-def test_without_spectra_the_value_is_looked_at_with_one_warning(signal):
-    pruner, study = at_once(signal=signal, parameters=SHORT), study_of(SPECTRA)
-    bare = {"hpo_gn:epoch:1": {"val_accuracy": 0.5}}
-    trials = [numbered(running([1.1], **bare), 7), running([1.1]), running([1.0], **bare)]
-    with pytest.warns(UserWarning, match="looks at values") as heard:
-        assert [pruner.prune(study, trial) for trial in trials] == [True, True, False]
-    columns = {"s-fv": "val_accuracy and spectrum", "s-f": "spectrum"}[signal]
-    assert [str(warning.message) for warning in heard] == [
-        f"GiveUpPruner looks at values instead of {signal}: trial 7 has no columns {columns}"
-    ]
-
-
-def test_without_validation_accuracy_the_value_is_looked_at():
-    pruner, study = at_once(signal="s-fv", parameters=SHORT), study_of(SPECTRA)
-    with pytest.warns(UserWarning, match="values instead of s-fv"):
-        assert pruner.prune(study, running([1.0, 0.9], **rows([50, 50])))
-    assert not pruner.prune(study, running([1.0, 0.8], **rows([50, 50])))
-
-
-@pytest.mark.parametrize("signal", ["s-fv", "s-f"])
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        rows({1: 50.0, 3: 60.0}, [0.1] * 3),
-        rows({2: 60.0, 3: 60.0}, [0.1] * 3),  # the first row is missing, so its History is empty
-        rows([50.0], [0.1]) | {"hpo_gn:epoch:2": {"val_loss": 1.0}},  # not measured at this epoch
-        rows([50.0], [0.1]) | {"hpo_gn:epoch:2": {"spectrum:9": 60.0, "spectrum_width:9": 64.0}},
-        rows([50.0, 60.0], [0.1, NAN]) | {"hpo_gn:epoch:2": {"spectrum:0": NAN, "spectrum_width:0": 64.0}},
-        rows([50.0], [0.1]) | {"hpo_gn:epoch:2": {"spectrum:0": 60.0, "spectrum_width:0": 128.0}},
-    ],
-    ids=["gap", "gap at first", "row without", "other layer", "not a number", "other width"],
-)
-def test_a_run_whose_rows_say_nothing_is_left_alone(signal, attributes):
-    done = [finished(t.intermediate_values | {4: t.value}, **t.user_attrs) for t in SPECTRA]
-    pruner = at_once(signal=signal, parameters=SHORT)
-    steps = max(int(name.rsplit(":", 1)[1]) for name in attributes)
-    assert not pruner.prune(study_of(done), running([9.0] * steps, **attributes))
-
-
-def test_a_window_longer_than_the_run_is_cut():
-    pruner, study = at_once(signal="s-f", parameters=EarlySuccess(t0=50)), study_of(SPECTRA)
-    assert pruner.prune(study, running([1.0, 0.9], **rows([30, 50])))
-    assert not pruner.prune(study, running([1.0, 0.9], **rows([50, 10])))
-
-
-def test_finished_runs_that_lack_the_signal_do_not_count():
-    done = [*levels(0.01, 0.02, 0.03, epochs=3), *SPECTRA[:2]]
-    pruner, poor = at_once(signal="s-f", parameters=SHORT), running([1.0, 0.9], **rows([30, 50]))
-    assert not pruner.prune(study_of(done), poor)
-    assert pruner.prune(study_of([*done, SPECTRA[2]]), poor)
-
-
-def grid(kept: int, lost: int) -> list[FrozenTrial]:
-    """The best are the best from the beginning, in the order of their final values, and so are the others."""
-    return levels(*(0.001 * k for k in range(kept + lost)), epochs=3)
-
-
-@pytest.mark.parametrize(("count", "pruned"), [(61, False), (62, True)])
-def test_a_level_of_5_percent_takes_59_runs_that_would_have_been_given_up(count, pruned):
-    pruner = at_once(false_kills=0.05)
-    trial = running(level(9.0, 2))
-    assert pruner.prune(study_of(grid(3, count - 3)), trial) is pruned
-    assert at_once().prune(study_of(grid(3, count - 3)), trial)
-
-
-def test_until_a_level_is_met_only_what_diverged_is_given_up():
-    done = [over(0.31, 0.3), over(0.32, 0.31), over(0.33, 0.32), BAD]
-    pruner = at_once(false_kills=0.05, parameters=SHORT)
-    assert not pruner.prune(study_of(done), running([0.45] * 4, **rows(STILL[:4])))
-    assert pruner.prune(study_of(done), running([NAN]))
-
-
-def test_a_level_that_needs_more_lenience_gets_it():
-    """Which of the twenty good ones will win cannot be told at first, and the best three are the first."""
-    slow = [finished([0.5 + 0.01 * (k * 7 % 20), 0.45, 0.01 * k]) for k in range(20)]
-    rest = [finished([2.0 + 0.01 * k, 1.9, 1.8]) for k in range(80)]
-    study, pruner = study_of([*slow, *rest]), at_once(false_kills=0.05)
-    assert not pruner.prune(study, running([0.52]))
-    assert pruner.prune(study, running([5.0]))
-
-
-@pytest.mark.parametrize(
-    ("told_at", "checkpoints", "pruned"),
-    [(1, None, True), (2, None, True), (2, [1, 2], True), (2, [1], False), (3, None, False)],
-)
-def test_a_level_counts_what_the_rule_would_have_done_where_it_decides(told_at, checkpoints, pruned):
-    """After the last epoch, which is the third, there is nothing to decide."""
-    pruner = at_once(false_kills=0.05, checkpoints=checkpoints)
-    meets = [finished([9.0 + k * (told_at == e) for e in (1, 2)] + [float(k)]) for k in range(70)]
-    study, other = study_of(meets), study_of(grid(3, 67))
-    assert pruner.prune(study, running([100.0])) is pruned
-    assert pruner.prune(other, running([100.0]))  # as many runs, of which it has learned something else
-    assert pruner.prune(study, running([100.0])) is pruned
-
-
-def test_an_exception_inside_costs_no_run_and_is_warned_of_once(monkeypatch):
-    def fail(*_: object) -> bool:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(give_up, "comparable", fail)
-    study = optuna.create_study(pruner=GiveUpPruner(), sampler=optuna.samplers.RandomSampler(seed=0))
-    with pytest.warns(UserWarning, match="a bug") as heard:
-        study.optimize(train, n_trials=8)
-    assert [str(warning.message) for warning in heard] == [
-        "pruner GiveUpPruner: it failed with ZeroDivisionError: a bug; the trial goes on; "
-        "this is not said again"
-    ]
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
-    assert all(trial.last_step == 4 for trial in study.trials)
-
-
-def test_a_storage_that_is_away_is_none_of_its_mistakes(monkeypatch):
-    study = study_of(levels(*FIVE))
-
-    def away(*_: object, **__: object) -> list[FrozenTrial]:
-        raise StorageInternalError("away")
-
-    monkeypatch.setattr(study, "get_trials", away)
-    with pytest.raises(StorageInternalError, match="away"):
-        at_once().prune(study, running([9.0]))
-
-
-def test_a_study_of_several_objectives_is_not_pruned():
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    with pytest.warns(UserWarning, match="^pruner GiveUpPruner: a study of several objectives is not pruned"):
-        assert not at_once().prune(study, running([NAN]))
-
-
-def train(trial: optuna.Trial) -> float:
-    """A user's training of 4 epochs, which reports a loss and records what the signals need."""
-    quality = trial.suggest_float("quality", 0.0, 1.0)
-    for epoch in range(1, 5):
-        row = {"spectrum:0": 60 / epoch ** (1 - quality), "spectrum_width:0": 64.0}
-        write_row(trial, epoch, row | {"val_accuracy": (1 - quality) * (1 - 0.5 / epoch)})
-        trial.report(quality + 1 / epoch, epoch)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-    return quality + 1 / 4
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def storage(request, tmp_path):
-    if request.param == "memory":
-        yield optuna.storages.InMemoryStorage()
-        return
-    database = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    yield database
-    database.remove_session()
-    database.engine.dispose()
-
-
-@pytest.mark.parametrize("signal", ["value", "s-fv", "s-f"])
-def test_a_users_study_with_two_threads(storage, signal):
-    study = optuna.create_study(
-        storage=storage,
-        pruner=at_once(signal=signal, parameters=SHORT),
-        sampler=optuna.samplers.RandomSampler(seed=1),
-    )
-    study.optimize(train, n_trials=10, n_jobs=2)
-    states = [trial.state for trial in study.trials]
-    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 10
-    assert states.count(TrialState.PRUNED) >= 2
-    best = min(study.trials, key=lambda trial: trial.params["quality"])
-    assert best.state == TrialState.COMPLETE
-
-
-def test_a_copy_is_the_same_one_so_that_rounds_read_finished_runs_once(monkeypatch):
-    pruner, read = at_once(), []
-    assert copy.deepcopy(pruner) is pruner
-    of = give_up.Past.of
-    monkeypatch.setattr(give_up.Past, "of", lambda *args: read.append(args[1].number) or of(*args))
-    rounds = EarlierRounds(pruner)
-    study = study_of(finished(level(f, 4), **{ROUND: 1}) for f in FIVE)
-    for number in (2, 2, 3):
-        trial = running(level(9.0, 2), **{ROUND: number})
-        assert rounds.prune(study, trial)
-    assert read == [0, 1, 2, 3, 4]
-    assert not rounds.prune(study, running(level(9.0, 2), **{ROUND: 1}))
-
-
-def test_studies_of_the_same_name_do_not_mix():
-    pruner = at_once(false_kills=0.5)
-    good, bad = (optuna.create_study(study_name="same") for _ in range(2))
-    good.add_trials(levels(*(0.1 * k for k in range(9))))
-    bad.add_trials(levels(*(7 + 0.1 * k for k in range(9))))
-    assert pruner.prune(good, running(level(3.0, 2)))
-    assert not pruner.prune(bad, running(level(3.0, 2)))
-    assert pruner.prune(good, running(level(3.0, 2)))
 
 
 def test_what_a_signal_needs_recorded():
