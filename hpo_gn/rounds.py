@@ -235,7 +235,8 @@ class Rounds:
     def _cost(self, assignment: Assignment, rules: Rules) -> float:
         done = 0
         if assignment.continues is not None and not rules.from_scratch:
-            done = epochs_of(self.study.get_trials(deepcopy=False)[assignment.continues], rules.epochs)
+            parent = self.study.get_trials(deepcopy=False)[assignment.continues]
+            done = epochs_of(parent, rules.epochs) if parent.state == TrialState.COMPLETE else 0
         return self._price(assignment.epochs - done)
 
     def _price(self, epochs: int) -> float:

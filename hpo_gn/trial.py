@@ -214,11 +214,14 @@ def _judge(trial: optuna.Trial, history: History, value: float | None, epochs: i
             TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
         )
     _report(trial, value, epoch)
-    # After the last epoch there is nothing to save, and a result to lose.
-    if epoch == epochs or not trial.should_prune():
+    # A trial that runs epochs again, having no checkpoint, is judged by all that it reported. After the last
+    # epoch there is nothing to save, and a result to lose.
+    seen = max(trial.study._storage.get_trial(trial._trial_id).intermediate_values)
+    if seen >= epochs or not trial.should_prune():
         return None
-    reason = trial.user_attrs.get(GIVEN_UP, {}).get("reason", "pruned")
-    return Outcome(TrialState.PRUNED, value, f"given up at epoch {epoch}: {reason}")
+    given_up = trial.user_attrs.get(GIVEN_UP, {})
+    reason, at = given_up.get("reason", "pruned"), given_up.get("epoch", seen)
+    return Outcome(TrialState.PRUNED, value, f"given up at epoch {at}: {reason}")
 
 
 def _clock() -> float:

@@ -194,7 +194,7 @@ class Desk:
         return TrialRun(
             build=self._build,
             splits=self._splits,
-            measures=self._measures,
+            measures=self._measures(),
             objective=_test_error if self._retraining else self.experiment.objective,
             checkpoints=self._checkpoints,
             interrupted=interrupted,
@@ -246,10 +246,18 @@ class Desk:
             parent = continues(self.study.get_trials(deepcopy=False)[number])
         return derive_seed(self.experiment.seed, number)
 
-    def _measures(self, training: Training, epoch: int) -> Sequence[Measure]:
-        if not self._retraining:
-            return self.experiment.measures(training, self._data)
-        return TESTED if epoch == self.experiment.epochs else ()
+    def _measures(self) -> Callable[[Training, int], Sequence[Measure]]:
+        """What to measure of one trial's training, chosen once: which measures its model has takes passes."""
+        if self._retraining:
+            return lambda _, epoch: TESTED if epoch == self.experiment.epochs else ()
+        chosen: list[Measure] = []
+
+        def measures(training: Training, _: int) -> Sequence[Measure]:
+            if not chosen:
+                chosen.extend(self.experiment.measures(training, self._data))
+            return chosen
+
+        return measures
 
 
 def _test_error(history: History) -> float | None:

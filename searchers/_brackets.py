@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.errors import ArgumentError
+from hpo_gn.pruning import GIVEN_UP
 
 CLAIM = "hpo_gn:bohb_claim"
 """The system attribute that holds the slot which a trial fills."""
@@ -248,7 +249,8 @@ class Brackets:
             finished = all(trial.state.is_finished() for trial in filled.values())
             if not finished or len(filled) < len(entrants):
                 return
-            entrants = [trial.number for trial in ranked(filled.values(), direction)[:promoted]]
+            kept = [trial for trial in filled.values() if not given_up(trial)]
+            entrants = [trial.number for trial in ranked(kept, direction)[:promoted]]
 
     def _epochs_to_come(
         self, bracket: int, slots: _SlotsByRung, direction: StudyDirection, from_scratch: bool
@@ -265,10 +267,18 @@ class Brackets:
 
 
 def ranked(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
-    """The finished trials that have a finite value, best first; of equal ones, the earlier."""
+    """The finished trials that have a finite value, best first; of equal ones, the earlier. Those that were
+    given up come last: a value of fewer epochs may look better than it is.
+    """
     sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
     valued = [(value, trial) for trial in trials if (value := finite_value(trial)) is not None]
-    return [trial for _, trial in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].number))]
+    order = sorted(valued, key=lambda pair: (given_up(pair[1]), sign * pair[0], pair[1].number))
+    return [trial for _, trial in order]
+
+
+def given_up(trial: FrozenTrial) -> bool:
+    """Whether a search's pruner stopped the trial before its epochs were over."""
+    return trial.state == TrialState.PRUNED and GIVEN_UP in trial.user_attrs
 
 
 def finite_value(trial: FrozenTrial) -> float | None:

@@ -38,7 +38,7 @@ class ParticleSwarmSampler(SeededSampler):
     coefficients. An iteration is complete when each particle has a finished trial; trials that still run hold
     nobody up, a particle may be tried again, with other r₁ and r₂, and the first to finish counts. A failed
     trial, and one whose value is not finite, is nobody's best; a pruned one counts by its value, but not
-    before any of its iteration that was completed.
+    before any that was completed.
 
     Args:
         search_space: as of `SeededSampler`.
@@ -111,9 +111,10 @@ class ParticleSwarmSampler(SeededSampler):
                 first.setdefault((member.memory["iteration"], member.memory["particle"]), member)
         iterations: list[Iteration] = []
         while all((len(iterations), particle) in first for particle in range(self.particles)):
-            swarm = (first[len(iterations), particle] for particle in range(self.particles))
-            iterations.append(list(pruned_behind(swarm)))
-        return iterations
+            iterations.append([first[len(iterations), particle] for particle in range(self.particles)])
+        # A particle's best is of all iterations, one of which may be pruned in full.
+        rated = iter(pruned_behind(member for swarm in iterations for member in swarm))
+        return [[next(rated) for _ in swarm] for swarm in iterations]
 
     def _turn(self, members: list[Member], iteration: int) -> tuple[int, int]:
         """The particle without a finished trial in the iteration that was tried least, and how often."""

@@ -29,7 +29,7 @@ class FalseKills:
     Args:
         trials: finished trials, pruned and failed ones included.
         given_up: trials stopped by the pruner.
-        shadows: trials that it gave up but that went on until they were completed or failed.
+        shadows: trials that it gave up but that went on until they were completed.
         wrong: shadows among the `top` best of the trials trained for as many epochs.
         top: how many best ones.
         confidence: of the bounds, in (0, 1).
@@ -116,9 +116,9 @@ def shadows_needed(level: float, confidence: float = 0.95) -> int:
 def count_false_kills(study: Study, top: int = 3, confidence: float = 0.95) -> FalseKills:
     """Count what a `ShadowedPruner` gave up in a study, finished or running, from its trials alone.
 
-    A shadow that fails, as by diverging, was given up rightly. One that still runs, or that its own code
-    pruned, does not count. Where no epochs are assigned to trials, a trial's epochs are the last step of the
-    longest completed one.
+    A shadow that failed, still runs, or was pruned by its own code does not count: most that fail have
+    diverged, so this, too, errs on the safe side. Where no epochs are assigned to trials, a trial's epochs
+    are the last step of the longest completed one.
 
     Args:
         study: anyone's, of one objective.
@@ -138,7 +138,7 @@ def count_false_kills(study: Study, top: int = 3, confidence: float = 0.95) -> F
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     epochs = max((trial.last_step or 0 for trial in completed), default=0)
     stopped = _given_up(trials, shadow=False, states=(TrialState.PRUNED,))
-    shadows = _given_up(trials, shadow=True, states=(TrialState.COMPLETE, TrialState.FAIL))
+    shadows = _given_up(trials, shadow=True, states=(TrialState.COMPLETE,))
     return FalseKills(
         trials=sum(trial.state.is_finished() for trial in trials),
         given_up=len(stopped),

@@ -5,6 +5,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hpo_gn.errors import ArgumentError
+from hpo_gn.failures import one_line
 
 
 class PrunerWrapper(BasePruner):
@@ -41,4 +42,4 @@ def reason_of(pruner: BasePruner, study: Study, trial: FrozenTrial) -> str:
         trial: one that it has just decided to prune.
     """
     reason = getattr(pruner, "reason", None)
-    return type(pruner).__name__ if reason is None else str(reason(study, trial))
+    return type(pruner).__name__ if reason is None else one_line(str(reason(study, trial)))

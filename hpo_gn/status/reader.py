@@ -148,9 +148,7 @@ class _Stage:
             workers=workers,
             trials=trials,
             measures=self._measures.sum(found),
-            false_kills=count_false_kills(self._study)
-            if any(GIVEN_UP in t.user_attrs for t in found)
-            else None,
+            false_kills=self._false_kills(found),
         )
 
     def _false_kills(self, trials: Iterable[FrozenTrial]) -> FalseKills | None:

@@ -99,7 +99,7 @@ class GiveUpPruner(BasePruner):
         self.checkpoints = None if checkpoints is None else frozenset(checkpoints)
         self.parameters = parameters
         self._pasts: dict[tuple[str, int, datetime | None, Signal], Past] = {}
-        self._compared: dict[tuple[Signal, tuple[float, ...]], int] = {}
+        self._compared: dict[tuple[int, ...], int] = {}
         self._warned = False
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
@@ -134,7 +134,7 @@ class GiveUpPruner(BasePruner):
         if self.threshold is not None and signal == self.signal:
             return self._below_threshold(study, recent[epoch])
         cost, pasts = _cost(study, trial), self._past_trials(study, trial, signal)
-        if not self._may_be_behind(cost, epoch, pasts) or not (best := self._best(pasts, signal)):
+        if not self._may_be_behind(cost, epoch, pasts) or not (best := self._best(pasts)):
             return None
         full = not gaps and len(history) >= self.parameters.t0
         now = spectra_at(history, len(history), self.parameters) if full else None
@@ -199,11 +199,11 @@ class GiveUpPruner(BasePruner):
             and cost > pasts[self.top - 1].cost
         )
 
-    def _best(self, pasts: list[Past], signal: Signal) -> int:
+    def _best(self, pasts: list[Past]) -> int:
         """How many of the best it must be worse than; 0 if nothing may be given up."""
         if self.false_kills is None:
             return max(self.top, math.ceil(self.lenience * len(pasts)))
-        key = (signal, tuple(past.cost for past in pasts))
+        key = tuple(map(id, pasts))  # which _pasts keeps
         if key not in self._compared:
             epochs = sorted({epoch for past in pasts for epoch in past.signals})[:-1]
             deciding = [epoch for epoch in epochs if self._decides(epoch)]

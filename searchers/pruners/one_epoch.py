@@ -4,6 +4,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_gn.fidelity import continues
 from hpo_gn.searchers.pruners._costs import as_cost, check_integer, sign_of
 
 
@@ -54,8 +55,11 @@ class OneEpochPruner(BasePruner):
     def _better(self, study: Study, trial: FrozenTrial, step: int) -> int:
         sign = sign_of(study)
         cost = as_cost(trial.intermediate_values[step], sign)
+        others = [other for other in study.get_trials(deepcopy=False) if other.state != TrialState.FAIL]
+        # A configuration that was trained again for more epochs is one, not two.
+        continued = {continues(other) for other in others}
         return sum(
             as_cost(other.intermediate_values.get(step), sign) < cost
-            for other in study.get_trials(deepcopy=False)
-            if other.state != TrialState.FAIL
+            for other in others
+            if other.number not in continued
         )
