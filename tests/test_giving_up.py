@@ -15,12 +15,13 @@ from torch import nn
 from hpo_gn import Experiment, Ledger, make_objective, search
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import sqlite_url
-from hpo_gn.errors import ArgumentError, StudyError, UnknownNameError
-from hpo_gn.fidelity import epochs_of
+from hpo_gn.errors import ArgumentError, HoldClosedError, StudyError, UnknownNameError
+from hpo_gn.fidelity import continues, epochs_of
 from hpo_gn.history import History
 from hpo_gn.pruning import GIVEN_UP, count_false_kills
 from hpo_gn.recipe import from_recipe, to_recipe
 from hpo_gn.report import describe
+from hpo_gn.rounds import Rounds
 from hpo_gn.space import paper_space
 from hpo_gn.status import describe as describe_status
 from hpo_gn.status import read_status
@@ -40,11 +41,29 @@ def quiet():
 class WhenItIsOver(BasePruner):
     """Prunes at the last epoch, as rungs of successive halving that fall on it do."""
 
-    def __init__(self, epochs):
-        self.epochs = epochs
+    def __init__(self, max_resource):
+        self.epochs = max_resource
 
     def prune(self, study, trial):
         return trial.last_step == self.epochs
+
+
+class Odd(BasePruner):
+    """Prunes every other trial after its first epoch."""
+
+    def prune(self, study, trial):
+        return trial.number % 2 == 1
+
+
+class Forgetful:
+    """A training that cannot be resumed, and learns nothing."""
+
+    def __init__(self, config, splits, *, epochs, seed):
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, splits.classes))
+
+    def run_epoch(self):
+        """Nothing."""
 
 
 class Failing(BasePruner):
@@ -184,6 +203,36 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
 def test_no_result_is_lost_at_the_last_epoch(tmp_path):
     study, _ = worked(tmp_path, budget=16, pruner=f"{__name__}:WhenItIsOver")
     assert {trial.state for trial in study.get_trials()} == {TrialState.COMPLETE}
+
+
+def test_a_trained_trial_whose_worker_died_before_it_told_is_not_given_up(tmp_path, monkeypatch):
+    """It has no checkpoint and runs again, with all its reports there."""
+    told, tell = [], Rounds.tell
+
+    def die_once(self, trial, outcome):
+        told.append(trial.number)
+        if len(told) == 1:
+            raise HoldClosedError("died")
+        tell(self, trial, outcome)
+
+    monkeypatch.setattr(Rounds, "tell", die_once)
+    study, _ = worked(tmp_path, budget=20, model=None, training=Forgetful, pruner=f"{__name__}:WhenItIsOver")
+    assert told.count(told[0]) == 2
+    assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 4
+
+
+def test_bohb_promotes_nothing_that_was_given_up(tmp_path):
+    pytest.importorskip("hpbandster", reason="the extra bohb is not installed")
+    study, account = worked(
+        tmp_path, searcher="bohb", min_epochs=2, shadows=0.0, budget=40, pruner=f"{__name__}:Odd"
+    )
+    trials = study.get_trials()
+    parents = {parent for trial in trials if (parent := continues(trial)) is not None}
+    assert parents
+    assert {trials[parent].state for parent in parents} == {TrialState.COMPLETE}
+    assert any(trial.state == TrialState.PRUNED for trial in trials)
+    assert not any(trial.state == TrialState.FAIL for trial in trials)
+    assert account.held == 0
 
 
 def test_a_pruner_that_fails_loses_no_trial_and_says_so_once(tmp_path):

@@ -121,3 +121,21 @@ def test_a_value_that_adds_up_over_epochs_does_not_mislead(searcher, monkeypatch
     for module in (_generations, particle_swarm):
         monkeypatch.setattr(module, "pruned_behind", tuple)
     assert near(proposals(searcher, lambda total: total / 10)[-18:]) < 9  # it would mislead
+
+
+def test_a_particles_best_is_no_run_that_was_given_up_while_others_were_completed():
+    """Bests are of all iterations, one of which may be given up in full."""
+    costs = [(10.0, False), (11.0, False), (1.0, True), (2.0, True)]
+    members = [
+        Member(
+            number,
+            (),
+            finished=True,
+            cost=cost,
+            pruned=pruned,
+            memory={"iteration": number // 2, "particle": number % 2},
+        )
+        for number, (cost, pruned) in enumerate(costs)
+    ]
+    iterations = ParticleSwarmSampler(particles=2)._complete_iterations(members)
+    assert [[member.cost for member in each] for each in iterations] == [[10.0, 11.0], [11.0, 11.0]]
