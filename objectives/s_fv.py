@@ -7,7 +7,7 @@ from hpo_gn.measures import Accuracy, Measure, Spectrum
 from hpo_gn.measures.early_success import DEFAULTS, EarlySuccess, expected_accuracy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SFv:
     """1 − s_Fv at the last epoch, in [0, 1]: the validation error that the training is expected to end with
     ("Predicting the success of Gradient Descent for a particular Dataset-Architecture-Initialization",
@@ -21,6 +21,9 @@ class SFv:
     """
 
     parameters: EarlySuccess = DEFAULTS
+
+    def __repr__(self) -> str:
+        return "SFv()" if self.parameters == DEFAULTS else f"SFv({self.parameters!r})"
 
     @property
     def measures(self) -> tuple[Measure, ...]:

@@ -51,3 +51,8 @@ def test_a_run_that_will_rise_is_ranked_before_one_that_stands_still():
 def test_it_needs_spectra():
     with pytest.raises(StudyError, match=r"^s_o needs Spectrum's columns, the history has none at epoch 2$"):
         SFv()(History([{"val_accuracy": 0.5}] * 2))
+
+
+def test_its_name_says_no_more_than_what_was_chosen():
+    assert repr(SFv()) == "SFv()"
+    assert repr(SFv(EarlySuccess(t0=3))).startswith("SFv(EarlySuccess(t0=3, ")
