@@ -52,7 +52,7 @@ class Experiment:
         pruner: likewise; what gives up runs early. None: every run is trained to its end.
         signal: for a pruner that takes it: what it looks at, "value", "s-fv" or "s-f".
         shadows: share of the runs given up that is trained to the end all the same, to see whether it was
-            right.
+            right; with None a tenth.
         false_kills: for a pruner that takes it: a level for the share of given-up runs that would have ended
             among the best.
         epochs: a trial's epochs; for a searcher that assigns them, the largest.
@@ -82,7 +82,7 @@ class Experiment:
     searcher: str = "cma-es"
     pruner: str | None = None
     signal: str | None = None
-    shadows: float = 0.1
+    shadows: float | None = None
     false_kills: float | None = None
     epochs: int = 160
     min_epochs: int | None = None
@@ -113,10 +113,10 @@ class Experiment:
             raise ArgumentError("charge", "epochs or measures", self.charge)
         if self.eta < 2:
             raise ArgumentError("eta", "2 or more", self.eta)
-        for name in ("signal", "false_kills"):
+        for name in ("signal", "shadows", "false_kills"):
             if self.pruner is None and getattr(self, name) is not None:
                 raise ArgumentError(name, "left out, unless there is a pruner", getattr(self, name))
-        if not 0 <= self.shadows <= 1:
+        if self.shadows is not None and not 0 <= self.shadows <= 1:
             raise ArgumentError("shadows", "from 0 to 1", self.shadows)
         if (self.model is None) == (self.training is None):
             raise ArgumentError("model", "given, unless a training is, and not both", self.model)
@@ -158,7 +158,11 @@ class Experiment:
         """The pruner as a search asks it: it sees finished rounds, and spares a share of what it gives up."""
         if self._pruner is None:
             return optuna.pruners.NopPruner()
-        return ShadowedPruner(EarlierRounds(self._pruner), self.shadows, self.seed)
+        return ShadowedPruner(EarlierRounds(self._pruner), self._share, self.seed)
+
+    @property
+    def _share(self) -> float:
+        return _SHADOWS if self.shadows is None else self.shadows
 
     @cached_property
     def _pruner(self) -> optuna.pruners.BasePruner | None:
@@ -232,13 +236,14 @@ class Experiment:
             "objective": repr(self.objective),
             "searcher": self.searcher,
             "pruner": self.pruner,
-            "shadows": self.shadows if self.pruner else None,
+            "shadows": self._share if self.pruner else None,
             "signal": self.signal,
             "false_kills": self.false_kills,
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
 
+_SHADOWS = 0.1
 _MOST = {"epochs": 2**31 - 1, "round_size": 10_000, "threads": 1_000, "gpus": 1_000}
 """The largest values of what must be positive."""
 _PLAIN = (

@@ -91,6 +91,10 @@ def experiment(**changes):
     return Experiment(**(settings | changes))
 
 
+def without_pruner(**changes):
+    return experiment(pruner=None, shadows=None, **changes)
+
+
 def worked(folder, *, budget=BUDGET, interrupted=lambda: False, **changes):
     """The study of one worker, and its account."""
     place = Place(sqlite_url(folder / "study.db"), "s", Checkpoints(folder / "checkpoints"))
@@ -163,7 +167,7 @@ def test_a_search_of_shadows_alone_is_one_without_a_pruner(tmp_path):
     (tmp_path / "shadows").mkdir()
     (tmp_path / "none").mkdir()
     shadows, _ = worked(tmp_path / "shadows", shadows=1.0)
-    none, _ = worked(tmp_path / "none", pruner=None)
+    none, _ = worked(tmp_path / "none", pruner=None, shadows=None)
     assert [each[:4] for each in outcomes(shadows)] == [each[:4] for each in outcomes(none)]
     assert any(GIVEN_UP in trial.user_attrs for trial in shadows.get_trials())
     assert not any(GIVEN_UP in trial.user_attrs for trial in none.get_trials())
@@ -330,9 +334,13 @@ def test_a_wrong_pruner_is_one_line_before_anything_is_written(tmp_path, changes
     ("changes", "message"),
     [
         ({"shadows": 1.5}, "shadows must be from 0 to 1, got 1.5"),
-        ({"pruner": None, "signal": "s-fv"}, "signal must be left out, unless there is a pruner, got 's-fv'"),
+        ({"pruner": None}, "shadows must be left out, unless there is a pruner, got 0.2"),
         (
-            {"pruner": None, "false_kills": 0.1},
+            {"pruner": None, "shadows": None, "signal": "s-fv"},
+            "signal must be left out, unless there is a pruner, got 's-fv'",
+        ),
+        (
+            {"pruner": None, "shadows": None, "false_kills": 0.1},
             "false_kills must be left out, unless there is a pruner, got 0.1",
         ),
     ],
@@ -345,7 +353,7 @@ def test_settings_without_a_meaning_are_refused(changes, message):
 
 def test_a_search_is_not_continued_with_another_pruner(tmp_path):
     place = Place(sqlite_url(tmp_path / "study.db"), "s", Checkpoints(tmp_path / "checkpoints"))
-    open_study(place, experiment(pruner=None))
+    open_study(place, without_pruner())
     with pytest.raises(StudyError, match=r"was made with pruner None, not 'give-up'; choose another name"):
         open_study(place, experiment())
 
@@ -357,4 +365,4 @@ def test_a_worker_that_joins_gives_up_alike():
 
 def test_searches_with_and_without_a_pruner_have_different_names():
     assert default_name(experiment()) == "digits-mlp-valloss-random-give-up"
-    assert default_name(experiment(pruner=None)) == "digits-mlp-valloss-random"
+    assert default_name(without_pruner()) == "digits-mlp-valloss-random"

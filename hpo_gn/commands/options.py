@@ -107,8 +107,11 @@ def make_experiment(
         ),
     ] = None,
     shadows: Annotated[
-        float, typer.Option(help="Share of the runs given up that is trained to the end, as a check.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            help="Share of the runs given up that is trained to the end, as a check. By default 0.1."
+        ),
+    ] = None,
     false_kills: Annotated[
         float | None,
         typer.Option(

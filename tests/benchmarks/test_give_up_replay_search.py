@@ -22,7 +22,7 @@ def search_digits(folder, pruner, budget):
         model="mlp",
         searcher="random",
         pruner=pruner,
-        shadows=0.0,
+        shadows=0.0 if pruner else None,
         epochs=EPOCHS,
         round_size=ROUND_SIZE,
     )
