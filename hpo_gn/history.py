@@ -84,7 +84,7 @@ class History:
 def has_gaps(trial: optuna.trial.FrozenTrial | optuna.Trial) -> bool:
     """Whether a trial has rows beyond the first epoch that has none, which its History leaves out."""
     rows = sum(key.startswith(_PREFIX) for key in trial.user_attrs)
-    return rows != len(History.of(trial))
+    return any(f"{_PREFIX}{epoch}" not in trial.user_attrs for epoch in range(1, rows + 1))
 
 
 def write_row(trial: optuna.Trial, epoch: int, row: Mapping[str, float]) -> None:

@@ -213,10 +213,9 @@ def _judge(trial: optuna.Trial, history: History, value: float | None, epochs: i
         return Outcome(
             TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
         )
-    _report(trial, value, epoch)
+    seen = _report(trial, value, epoch)
     # A trial that runs epochs again, having no checkpoint, is judged by all that it reported. After the last
     # epoch there is nothing to save, and a result to lose.
-    seen = max(trial.study._storage.get_trial(trial._trial_id).intermediate_values)
     if seen >= epochs or not trial.should_prune():
         return None
     given_up = trial.user_attrs.get(GIVEN_UP, {})
@@ -230,11 +229,14 @@ def _clock() -> float:
     return time.perf_counter()
 
 
-def _report(trial: optuna.Trial, value: float, epoch: int) -> None:
+def _report(trial: optuna.Trial, value: float, epoch: int) -> int:
+    """Report an epoch's value; the last epoch that was ever reported."""
     # An epoch that a dead worker reported already is run again after its checkpoint; Optuna keeps the first
     # report and warns.
-    if epoch not in trial.study._storage.get_trial(trial._trial_id).intermediate_values:
+    reported = trial.study._storage.get_trial(trial._trial_id).intermediate_values
+    if epoch not in reported:
         trial.report(value, epoch)
+    return max([epoch, *reported])
 
 
 def _worst(row: Mapping[str, float], value: float) -> str:

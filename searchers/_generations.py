@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_gn.searchers._costs import as_cost, sign_of
 from hpo_gn.unit_cube import UnitCube
 
 Point = npt.NDArray[np.float64]
@@ -126,9 +127,7 @@ def _member(study: Study, trial: FrozenTrial, memory: dict[str, Any], cube: Unit
 
 def _cost(study: Study, trial: FrozenTrial) -> float:
     value = trial.value if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) else None
-    if value is None or not math.isfinite(value):
-        return math.inf
-    return -value if study.direction == StudyDirection.MAXIMIZE else value
+    return as_cost(value, sign_of(study))
 
 
 def _fingerprint(cube: UnitCube) -> str:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from benchmarks.give_up.fronts import RESAMPLES
 from benchmarks.give_up.judged import final_loss, rank
 from benchmarks.give_up.recorded import RecordedRun
+from benchmarks.give_up.scores import spearman
 from hpo_gn.errors import StudyError
 from hpo_gn.history import History
 from hpo_gn.measures.early_success import DEFAULTS, NORMALIZED, expected_accuracy, s_f
@@ -63,19 +63,12 @@ def _value(signal: Callable[[History], float], history: History) -> float:
 
 
 def _cell(values: Array, losses: Array, finals: Array, is_loss: bool) -> str:
-    spearman = _spearman(values, finals) if len(finals) > 2 else np.array(math.nan)
-    if np.isnan(spearman):
+    own = spearman(values, finals) if len(finals) > 2 else np.array(math.nan)
+    if np.isnan(own):
         return "—"
     if is_loss:
-        return f"{spearman:+.3f}"
+        return f"{own:+.3f}"
     drawn = np.random.default_rng(0).integers(len(finals), size=(RESAMPLES, len(finals)))
-    gains = _spearman(values[drawn], finals[drawn]) - _spearman(losses[drawn], finals[drawn])
+    gains = spearman(values[drawn], finals[drawn]) - spearman(losses[drawn], finals[drawn])
     low, high = np.nanquantile(gains, (0.025, 0.975))
-    return f"{spearman:+.3f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _spearman(x: Array, y: Array) -> Array:
-    """Of each row, [..., n]; NaN where one does not vary."""
-    x, y = (rankdata(each, axis=-1) - (each.shape[-1] + 1) / 2 for each in (x, y))
-    with np.errstate(invalid="ignore"):
-        return np.asarray((x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1)))
+    return f"{own:+.3f} [{low:+.2f}, {high:+.2f}]"

@@ -11,7 +11,7 @@ from hpo_gn.errors import StudyError
 from hpo_gn.fidelity import EPOCHS
 from hpo_gn.history import History, has_gaps
 from hpo_gn.measures.early_success import EarlySuccess, Spectra
-from hpo_gn.searchers.pruners._costs import as_cost, sign_of
+from hpo_gn.searchers._costs import as_cost, sign_of
 
 Signal = Literal["value", "s-fv", "s-f"]
 

@@ -18,7 +18,7 @@ from hpo_gn.history import History, has_gaps
 from hpo_gn.measures import Accuracy, Measure, Spectrum
 from hpo_gn.measures.early_success import DEFAULTS, EarlySuccess, Spectra
 from hpo_gn.pruning import careful_verdict
-from hpo_gn.searchers.pruners._costs import as_cost, check_integer, sign_of
+from hpo_gn.searchers._costs import as_cost, check_integer, sign_of
 from hpo_gn.searchers.pruners._lenience import least_lenient
 from hpo_gn.searchers.pruners._past import COLUMNS, Past, Signal, comparable, score_at, spectra_at, tells
 

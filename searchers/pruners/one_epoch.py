@@ -5,7 +5,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.fidelity import continues
-from hpo_gn.searchers.pruners._costs import as_cost, check_integer, sign_of
+from hpo_gn.searchers._costs import as_cost, check_integer, sign_of
 
 
 class OneEpochPruner(BasePruner):

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.errors import ArgumentError
 from hpo_gn.fidelity import epochs_of
-from hpo_gn.searchers.pruners._costs import as_cost, check_integer, sign_of
+from hpo_gn.searchers._costs import as_cost, check_integer, sign_of
 from hpo_gn.searchers.pruners._extrapolation import Array, Forecast
 
 

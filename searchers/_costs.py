@@ -1,4 +1,4 @@
-"""Values of either direction as costs, and what every pruner asks of its integers."""
+"""Values of either direction as costs, and what pruners ask of their integers."""
 
 import math
 
