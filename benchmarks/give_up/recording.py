@@ -5,7 +5,7 @@ recorded.
 from dataclasses import dataclass
 
 from hpo_gn.history import History
-from hpo_gn.measures import MeanLoss, Measure, Spectrum
+from hpo_gn.measures import DeadUnits, Majority, MeanLoss, Measure, PredictionEntropy, Spectrum
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Recording:
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (MeanLoss("validation"), Spectrum())
+        return (MeanLoss("validation"), Spectrum(), DeadUnits(), PredictionEntropy(), Majority())
 
     def __call__(self, history: History) -> float:
         """The objective's value."""

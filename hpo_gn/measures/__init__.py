@@ -6,9 +6,12 @@ from hpo_gn.measures.agn_online import OnlineAGN
 from hpo_gn.measures.batch import Batch, Loss, Split, cross_entropy
 from hpo_gn.measures.contract import Measure
 from hpo_gn.measures.cost import Cost
+from hpo_gn.measures.dead_units import DeadUnits
+from hpo_gn.measures.entropy import PredictionEntropy
 from hpo_gn.measures.gn import GN
 from hpo_gn.measures.gsnr import GSNR
 from hpo_gn.measures.loss import MeanLoss
+from hpo_gn.measures.majority import Majority
 from hpo_gn.measures.measuring import measure, read_in_training
 from hpo_gn.measures.path import Path, along_path
 from hpo_gn.measures.row import Row
@@ -25,11 +28,14 @@ __all__ = [
     "Batch",
     "Batches",
     "Cost",
+    "DeadUnits",
     "Loss",
+    "Majority",
     "MeanLoss",
     "Measure",
     "OnlineAGN",
     "Path",
+    "PredictionEntropy",
     "Row",
     "SameSign",
     "Samples",

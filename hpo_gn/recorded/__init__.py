@@ -1,0 +1,1 @@
+"""Recorded trainings: written once from a study, and searched again without training."""
