@@ -41,6 +41,11 @@ def retraining_epochs(seeds: int, epochs: int, gpus: int) -> int:
     return len(ROLES) * seeds * epochs * gpus
 
 
+def retraining_seed(experiment: Experiment, index: int) -> int:
+    """The seed of a retraining, the same for every trial's: `index` counts them from 0."""
+    return derive_seed(experiment.seed, _TAG + index)
+
+
 def find_winner(study: optuna.Study) -> FrozenTrial:
     """The best completed trial among those with the most epochs.
 
@@ -88,7 +93,7 @@ def _trial(experiment: Experiment, role: str, index: int, params: Mapping[str, A
     attributes = {
         ROLE: role,
         INDEX: index,
-        SEED: derive_seed(experiment.seed, _TAG + index),
+        SEED: retraining_seed(experiment, index),
         EPOCHS: experiment.epochs,
         ROUND: 1,
     }
