@@ -1,0 +1,1 @@
+"""Specifications of comparisons, and what their recorded table is made with."""
