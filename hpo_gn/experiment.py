@@ -1,7 +1,7 @@
 """An experiment: everything a trial needs beyond its configuration, from names or from objects."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,25 +13,18 @@ from optuna.distributions import BaseDistribution
 from torch import nn
 
 from hpo_gn.data import DataSet, Splits, full_splits, open_data, search_splits
-from hpo_gn.errors import ArgumentError, ModelError
-from hpo_gn.measures import AGN, Accuracy, MeanLoss, Measure, OnlineAGN, cross_entropy, measure
+from hpo_gn.errors import ArgumentError
+from hpo_gn.history import History
+from hpo_gn.measures import Accuracy, MeanLoss, Measure
 from hpo_gn.models import build_model
-from hpo_gn.objectives import Objective
+from hpo_gn.objectives import Objective, Pareto, RelativeObjective
+from hpo_gn.objectives._reads_agn import Reading
 from hpo_gn.pruning import EarlierRounds, ShadowedPruner, named_pruner
+from hpo_gn.recorded_measures import measures_of
 from hpo_gn.registry import import_object, make
+from hpo_gn.reranking import Reranked
 from hpo_gn.space import initial_settings, to_distributions
 from hpo_gn.training import Training, TrainingFactory, check_space, supervised
-
-RECORDED: tuple[MeanLoss | Accuracy | AGN, ...] = (
-    MeanLoss("train"),
-    Accuracy("train"),
-    AGN(),
-    MeanLoss("validation"),
-    Accuracy("validation"),
-)
-"""What every trial records, whatever its objective needs, so that any objective can be computed again
-later.
-"""
 
 TESTED: tuple[Measure, ...] = (MeanLoss("test"), Accuracy("test"))
 
@@ -138,7 +131,9 @@ class Experiment:
         return initial_settings(self.space)
 
     def sampler(self) -> optuna.samplers.BaseSampler:
-        """The searcher, given those of our settings that its constructor takes."""
+        """The searcher, given those of our settings that its constructor takes. By an objective that compares
+        trials it is shown their values among all.
+        """
         settings = {
             "search_space": self.distributions,
             "initial": self.initial,
@@ -148,11 +143,23 @@ class Experiment:
             "min_epochs": self.min_epochs or max(1, self.epochs // self.eta**2),
             "max_epochs": self.epochs,
             "eta": self.eta,
+            "criteria": self._criteria,
         }
         sampler = make("searcher", self.searcher, settings)
         if not isinstance(sampler, optuna.samplers.BaseSampler):
             raise ArgumentError("searcher", "a class of Optuna samplers", self.searcher)
+        if isinstance(self.objective, RelativeObjective) and not hasattr(sampler, "criteria"):
+            return Reranked(sampler, self.objective)
         return sampler
+
+    @property
+    def _criteria(self) -> Callable[[History], tuple[float, float]]:
+        """What a searcher of two criteria minimizes: the objective's, else validation loss and AGN."""
+        agn: Reading = getattr(self.objective, "agn", "exact")
+        criteria: Callable[[History], tuple[float, float]] = getattr(
+            self.objective, "values", Pareto(agn=agn).values
+        )
+        return criteria
 
     def stopping(self) -> optuna.pruners.BasePruner:
         """The pruner as a search asks it: it sees finished rounds, and spares a share of what it gives up."""
@@ -206,23 +213,11 @@ class Experiment:
         return supervised(build, mixed_precision=self.mixed_precision, channels_last=self.channels_last)
 
     def measures(self, training: Training, splits: Splits) -> list[Measure]:
-        """The objective's measures, the pruner's and those always recorded, AGN and the pruner's only from a
-        model that they can be read off.
-
-        An objective that estimates AGN is there to save the pass over the training split, so what is recorded
-        of that split is estimated from the same samples.
+        """What is measured after each epoch: the objective's measures, the pruner's and those always
+        recorded.
         """
         signals = getattr(self._pruner, "measures", ())
-        wanted = [*self.objective.measures, *(each for each in signals if _can_read(each, training, splits))]
-        without_agn = any(isinstance(each, AGN | OnlineAGN) for each in wanted) or not _can_read(
-            AGN(), training, splits
-        )
-        samples = getattr(self.objective, "samples", None)
-        return wanted + [
-            replace(each, samples=samples) if each.split == "train" else each
-            for each in RECORDED
-            if not (without_agn and isinstance(each, AGN))
-        ]
+        return measures_of(self.objective, signals, training, splits)
 
     def identity(self) -> dict[str, Any]:
         """What makes two searches the same, as JSON: a study is continued only by the experiment that began
@@ -274,16 +269,6 @@ def make_objective(name: str, **settings: Any) -> Objective:
     if not callable(objective) or not hasattr(objective, "measures"):
         raise ArgumentError("objective", "a class of objectives, with measures", name)
     return objective
-
-
-def _can_read(measured: Measure, training: Training, splits: Splits) -> bool:
-    """Whether a measure can be read off the training's model."""
-    loss = getattr(training, "loss", cross_entropy)
-    try:
-        measure(training.model, {measured.split: [splits.train.batch(slice(2))]}, [measured], loss=loss)
-    except ModelError:
-        return False
-    return True
 
 
 def _name(thing: object) -> str:

@@ -21,14 +21,12 @@ from hpo_gn.errors import ArgumentError, StorageError, StudyError, UnknownNameEr
 from hpo_gn.experiment import Experiment
 from hpo_gn.failures import explained
 from hpo_gn.protocol import SearchProtocol
-from hpo_gn.recipe import from_recipe, to_recipe
+from hpo_gn.recipe import RECIPE, from_recipe, to_recipe
 from hpo_gn.retraining import find_winner
 from hpo_gn.storage import open_storage, patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place
 
-RECIPE = "hpo_gn:recipe"
-"""Study attribute: the experiment's recipe; None where it was made of Python objects."""
 PROTOCOL = "hpo_gn:protocol"
 """Study attribute: what else a worker must know."""
 
@@ -166,7 +164,7 @@ def join(
     now = patiently(lambda: find_study(storage, found.study_name).user_attrs[PROTOCOL])
     if not now["done"]:
         again = replace(protocol, **{name: now[name] for name in ("seeds", "include_retraining")})
-        winner = patiently(lambda: find_winner(searched.study))
+        winner = patiently(lambda: find_winner(searched.study, protocol.experiment.objective))
         again.retrain(winner, engine, console)
     return found.study_name
 

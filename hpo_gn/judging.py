@@ -1,5 +1,6 @@
 """What an objective says of trained trials: each by itself, or among the others."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -35,12 +36,28 @@ def completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def choose(objective: Objective, trials: Iterable[FrozenTrial]) -> FrozenTrial:
-    """The trial that an objective chooses, the earliest of equals, whatever objective the trials were
-    searched by.
+    """The trial that an objective chooses, whatever objective the trials were searched by.
 
     Raises:
-        StudyError: no trial was completed, or one lacks a column that the objective reads.
+        StudyError: no trial was completed, one lacks a column that the objective reads, or it gives no trial
+            a finite value.
     """
     candidates = completed(trials)
     values = values_of(objective, [History.of(trial) for trial in candidates])
-    return min(zip(values, candidates, strict=True), key=lambda pair: (pair[0], pair[1].number))[1]
+    return least(values, candidates)
+
+
+def least(values: Sequence[float], trials: Sequence[FrozenTrial]) -> FrozenTrial:
+    """The trial with the least value, the earliest of equals; what is no number is worse than any.
+
+    Args:
+        values: of the trials, in their order.
+        trials: at least one.
+
+    Raises:
+        StudyError: no value is finite.
+    """
+    if not any(map(math.isfinite, values)):
+        raise StudyError("its value is a number for no trial")
+    ordered = zip((math.inf if math.isnan(value) else value for value in values), trials, strict=True)
+    return min(ordered, key=lambda pair: (pair[0], pair[1].number))[1]

@@ -1,15 +1,21 @@
 """An experiment as JSON, so that a worker anywhere can join a study knowing nothing but where it is."""
 
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from hpo_gn.errors import StudyError
+import optuna
+
+from hpo_gn.errors import HpoGnError, StudyError
 from hpo_gn.experiment import Experiment, make_objective
 from hpo_gn.objectives import Objective
 from hpo_gn.registry import GROUPS
 from hpo_gn.space import space_from_json, space_to_json
+
+RECIPE = "hpo_gn:recipe"
+"""Study attribute: the experiment's recipe; None where it was made of Python objects."""
 
 _NAMES = ("data", "model", "training")
 _MADE = ("space", "objective")
@@ -49,6 +55,18 @@ def from_recipe(recipe: dict[str, Any], *, data_root: Path | None = None) -> Exp
     }
     made |= {name: recipe[name] for name in _plain()}
     return Experiment(**made, data_root=data_root)
+
+
+def objective_of(study: optuna.Study) -> Objective | None:
+    """The objective of a search's study; None where it was made of Python objects, or is not installed
+    here.
+    """
+    recipe = study.user_attrs.get(RECIPE)
+    if recipe is None:
+        return None
+    with suppress(HpoGnError):
+        return make_objective(recipe["objective"]["name"], **recipe["objective"]["settings"])
+    return None
 
 
 def _plain() -> list[str]:

@@ -14,8 +14,12 @@ from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import StudyError
 from hpo_gn.experiment import Experiment
-from hpo_gn.fidelity import EPOCHS, ROUND, epochs_of
+from hpo_gn.fidelity import EPOCHS, ROUND
 from hpo_gn.history import History
+from hpo_gn.judging import completed, values_of
+from hpo_gn.objectives import Objective, RelativeObjective
+from hpo_gn.recipe import objective_of
+from hpo_gn.reranking import valued
 from hpo_gn.result import Retrained
 from hpo_gn.rounds import ROUNDS
 from hpo_gn.seeds import derive_seed
@@ -46,22 +50,28 @@ def retraining_seed(experiment: Experiment, index: int) -> int:
     return derive_seed(experiment.seed, _TAG + index)
 
 
-def find_winner(study: optuna.Study) -> FrozenTrial:
-    """The best completed trial among those with the most epochs.
+def find_winner(study: optuna.Study, objective: Objective | None = None) -> FrozenTrial:
+    """The best completed trial among those with the most epochs, the earliest of equals.
+
+    By an objective that compares trials it is the best among them, and has its value among them.
+
+    Args:
+        study: of a search.
+        objective: the search's; None for the one that the study names, if its recipe is there.
 
     Raises:
         StudyError: no trial was completed.
     """
     trials = study.get_trials(deepcopy=False)
-    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if not completed:
+    if not any(trial.state == TrialState.COMPLETE for trial in trials):
         reasons = sorted({str(trial.user_attrs.get(REASON, "unknown")) for trial in trials})
         raise StudyError(f"none of the {len(trials)} trials was completed: {'; '.join(reasons[:3])}")
-    longest = max(epochs_of(trial, 0) for trial in completed)
-    return min(
-        (trial for trial in completed if epochs_of(trial, 0) == longest),
-        key=lambda trial: (trial.value, trial.number),
-    )
+    objective = objective or objective_of(study)
+    candidates = completed(trials)
+    if isinstance(objective, RelativeObjective):
+        values = values_of(objective, [History.of(trial) for trial in candidates])
+        candidates = [valued(trial, value) for trial, value in zip(candidates, values, strict=True)]
+    return min(candidates, key=lambda trial: (trial.value, trial.number))
 
 
 def prepare(

@@ -100,7 +100,7 @@ def search(
     patiently(lambda: announce(protocol, fingerprint, budget - protocol.held_back))
     console = console or Console(quiet=True)
     found = protocol.search(engine, console)
-    winner = patiently(lambda: find_winner(found.study))
+    winner = patiently(lambda: find_winner(found.study, experiment.objective))
     retrained = protocol.retrain(winner, engine, console)
     weights = protocol.retraining_place(winner).checkpoints
     patiently(lambda: keep_model(retrained.study, weights, folder / "model.pt"))

@@ -2,19 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from hpo_gn.errors import ArgumentError
 from hpo_gn.history import History
-from hpo_gn.measures import AGN, OnlineAGN
+from hpo_gn.objectives._reads_agn import Reading, ReadsAgn
 
-_SAMPLES = 1000
+UNFITTED = 1e6
+"""Where the values of models that do not pass the gate begin, and those of all others end."""
 
 
 @dataclass(frozen=True)
-class AgnTerm:
+class AgnTerm(ReadsAgn):
     """α · AGN, with AGN = Σ_τ agn_τ over the epochs so far ("Can we use gradient norm…", sections 2.1 and
     4.1).
+
+    Gated, a model that is not well fitted is worth a million plus its loss: behind every fitted one whatever
+    α, since those are worth a million at most, and among its kind by loss alone.
 
     Args:
         alpha: the weight α of AGN, finite and not negative.
@@ -23,32 +26,27 @@ class AgnTerm:
         agn: "exact", over the training split; "sampled", over 1,000 random samples of it, always the
             same ones; or "online", gathered in training, another quantity (`OnlineAGN`). With the last two,
             what is read off the training split besides is of 1,000 samples too.
+        gated: let AGN count only once the model is well fitted (`FitGate`).
 
     Raises:
-        ArgumentError: an alpha that is negative or not finite, or another way to read AGN.
+        ArgumentError: an alpha that is negative or not finite, another way to read AGN, or a gate that is
+            neither True nor False.
     """
 
     alpha: float = 1e-4
     normalized: bool = False
-    agn: Literal["exact", "sampled", "online"] = "exact"
+    agn: Reading = "exact"
+    gated: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ArgumentError("alpha", "a finite number, 0 or more", self.alpha)
-        if self.agn not in ("exact", "sampled", "online"):
-            raise ArgumentError("agn", "'exact', 'sampled' or 'online'", self.agn)
+        super().__post_init__()
 
-    @property
-    def samples(self) -> int | None:
-        """Of the training split that are measured; None for all."""
-        return None if self.agn == "exact" else _SAMPLES
-
-    @property
-    def agn_measure(self) -> AGN | OnlineAGN:
-        """The measure that AGN is the sum of."""
-        return OnlineAGN() if self.agn == "online" else AGN(samples=self.samples)
-
-    def agn_term(self, history: History) -> float:
-        """α · AGN, or α · AGN / E."""
-        agn = sum(history.column("agn_online" if self.agn == "online" else "agn"))
-        return self.alpha * (agn / len(history) if self.normalized else agn)
+    def with_agn(self, loss: float, history: History) -> float:
+        """The loss plus α · AGN, or plus α · AGN / E; not finite where one of the two is not."""
+        agn = self.agn_of(history)
+        value = loss + self.alpha * (agn / len(history) if self.normalized else agn)
+        if not self.gated or not math.isfinite(value):
+            return value
+        return min(value, UNFITTED) if self.counts(history) else UNFITTED + loss

@@ -14,8 +14,8 @@ class AgnTrain(AgnTerm):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (self.agn_measure, MeanLoss("train", self.samples))
+        return (self.agn_measure, MeanLoss("train", self.samples), *self.gate_measures)
 
     def __call__(self, history: History) -> float:
         """The objective's value."""
-        return history.last("train_loss") + self.agn_term(history)
+        return self.with_agn(history.last("train_loss"), history)

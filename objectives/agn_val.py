@@ -14,8 +14,8 @@ class AgnVal(AgnTerm):
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What must be recorded."""
-        return (self.agn_measure, MeanLoss("validation"))
+        return (self.agn_measure, MeanLoss("validation"), *self.gate_measures)
 
     def __call__(self, history: History) -> float:
         """The objective's value."""
-        return history.last("val_loss") + self.agn_term(history)
+        return self.with_agn(history.last("val_loss"), history)

@@ -250,7 +250,17 @@ class Brackets:
             if not finished or len(filled) < len(entrants):
                 return
             kept = [trial for trial in filled.values() if not given_up(trial)]
-            entrants = [trial.number for trial in ranked(kept, direction)[:promoted]]
+            best = [trial.number for trial in ranked(kept, direction)]
+            entrants = self._entrants(best, promoted, slots.get((bracket, rung + 1), {}))
+
+    def _entrants(self, best: Sequence[int], promoted: int, filled: _Slots) -> list[int | None]:
+        """Who enters a rung: whoever was promoted into a slot, and the best of the others into the open ones.
+        Values among all trials may have changed since a slot was filled.
+        """
+        claims = {slot: self.claim_of(trial) for slot, trial in filled.items()}
+        taken = {slot: claim.parent for slot, claim in claims.items() if claim is not None}
+        others = (number for number in best if number not in taken.values())
+        return [taken[slot] if slot in taken else next(others) for slot in range(min(promoted, len(best)))]
 
     def _epochs_to_come(
         self, bracket: int, slots: _SlotsByRung, direction: StudyDirection, from_scratch: bool

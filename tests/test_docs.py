@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 MEASURE_PAGES = sorted((DOCS / "measures").glob("*.md"))
 PAGES = sorted(DOCS.glob("**/*.md"))
 WITH_EXAMPLES = [page for page in PAGES if "```python" in page.read_text()]
-MEASURES = {"agn", "gn", "gsnr", "spectrum", "early_success", "sharpness", "initialization"}
+MEASURES = {"agn", "gn", "gsnr", "spectrum", "early_success", "sharpness", "initialization", "fit"}
 
 
 def test_every_measure_has_a_page():

@@ -23,6 +23,8 @@ def experiment(**changes):
     [
         {},
         {"objective": make_objective("agn-val", alpha=0.25, normalized=True, agn="sampled")},
+        {"objective": make_objective("agn-train", gated=True)},
+        {"objective": make_objective("one-deviation", deviation=0.5, gated=True)},
         {"model": None, "training": "own:Own"},
         {"searcher": "bohb", "epochs": 9, "min_epochs": 1, "eta": 3, "from_scratch": True},
         {"charge": "measures", "gpus": 2, "threads": 3, "fraction": 0.5, "seed": 7},

@@ -10,6 +10,7 @@ import typer
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import ArgumentError
 from hpo_gn.experiment import Experiment, make_objective
+from hpo_gn.objectives.one_deviation import DEVIATION
 from hpo_gn.registry import Kind, names
 from hpo_gn.space import load_space, paper_space
 
@@ -90,8 +91,18 @@ def make_experiment(
     agn: Annotated[
         str | None,
         typer.Option(
-            help="How agn-train and agn-val read AGN: exact; sampled, from 1,000 random samples; "
+            help="How objectives with AGN read it: exact; sampled, from 1,000 random samples; "
             "or online, gathered in training. By default exact."
+        ),
+    ] = None,
+    gated: Annotated[
+        bool | None, typer.Option("--gated", help="Let AGN count only once a model is well fitted.")
+    ] = None,
+    deviation: Annotated[
+        float | None,
+        typer.Option(
+            help="one-deviation: how far the validation loss varies with the seed, as a share of the best "
+            f"loss. By default {DEVIATION:g}."
         ),
     ] = None,
     searcher: Annotated[str, typer.Option(help=f"{_names('searcher')}; or module:class.")] = "cma-es",
@@ -158,7 +169,9 @@ def make_experiment(
         model=model if training else model or "mlp",
         training=training,
         space=load_space(space) if space else paper_space(),
-        objective=make_objective(objective, alpha=alpha, normalized=normalized, agn=agn),
+        objective=make_objective(
+            objective, alpha=alpha, normalized=normalized, agn=agn, gated=gated, deviation=deviation
+        ),
         searcher=searcher,
         pruner=pruner,
         signal=signal,

@@ -15,9 +15,14 @@ class Majority:
 
     Args:
         split: whose targets are counted.
+        samples: count a random subset of that many samples, those that an `Accuracy` of as many is of. None
+            for all.
+        seed: of the draw, the same each time.
     """
 
     split: Split = "train"
+    samples: int | None = None
+    seed: int = 0
     _counts: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     def update(self, batch: Batch) -> None:
@@ -25,7 +30,7 @@ class Majority:
         self._counts.update(dict(enumerate(batch.targets.bincount().tolist())))
 
     def compute(self) -> Mapping[str, float]:
-        """The column; starts anew."""
+        """The column, NaN without a batch; starts anew."""
         counts = Counter(self._counts)
         self._counts.clear()
         share = max(counts.values()) / counts.total() if counts else float("nan")

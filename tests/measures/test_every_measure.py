@@ -9,13 +9,27 @@ import torch
 from torch import nn
 
 from hpo_gn.errors import ModelError
-from hpo_gn.measures import AGN, GN, GSNR, Accuracy, MeanLoss, Row, SameSign, cross_entropy, measure
+from hpo_gn.measures import (
+    AGN,
+    GN,
+    GSNR,
+    Accuracy,
+    Majority,
+    MeanLoss,
+    PredictionEntropy,
+    Row,
+    SameSign,
+    cross_entropy,
+    measure,
+)
 from hpo_gn.measures.initialization import GradSign
 
 MEASURES = [
     AGN(),
     MeanLoss("train"),
     Accuracy("train"),
+    PredictionEntropy("train"),
+    Majority("train"),
     GN(),
     GSNR(per_layer=True),
     SameSign(),

@@ -8,6 +8,8 @@ from hpo_gn.errors import ArgumentError, StudyError
 from hpo_gn.history import History
 from hpo_gn.measures import AGN, MeanLoss, OnlineAGN
 from hpo_gn.objectives import AgnTrain, AgnVal
+from hpo_gn.objectives._agn_term import UNFITTED
+from hpo_gn.objectives._fit_gate import GATE
 
 BOTH = pytest.mark.parametrize(("objective", "loss"), [(AgnTrain, "train_loss"), (AgnVal, "val_loss")])
 finite = st.floats(0, 1e6)
@@ -107,3 +109,45 @@ def test_an_unknown_way_is_refused():
     with pytest.raises(ArgumentError) as raised:
         AgnVal(agn="cheap")
     assert str(raised.value) == "agn must be 'exact', 'sampled' or 'online', got 'cheap'"
+
+
+WELL = {"train_accuracy": 1.0, "train_majority": 0.1, "train_entropy": 0.0, "val_dead_units": 0.0}
+NOT = WELL | {"train_accuracy": 0.1}
+
+
+@BOTH
+@pytest.mark.parametrize("alpha", [0.0, 1e-4, 1.0, 1e9])
+def test_gated_whoever_is_not_fitted_comes_behind_whoever_is(objective, loss, alpha):
+    gated = objective(alpha, gated=True)
+    fitted = [gated(History([WELL | {"agn": agn, loss: 5.0}])) for agn in (0.0, 1.0, 1e4)]
+    unfitted = [gated(History([NOT | {"agn": 0.0, loss: value}])) for value in (0.1, 2.3, 2.4)]
+    assert fitted == sorted(fitted)
+    assert unfitted == sorted(set(unfitted))
+    assert max(fitted) < min(unfitted)
+    assert unfitted[0] == UNFITTED + 0.1
+
+
+@BOTH
+def test_gated_a_fitted_model_has_the_value_that_it_has_without(objective, loss):
+    history = History([NOT | {"agn": 5.0, loss: 0.8}, WELL | {"agn": 2.0, loss: 0.3}])
+    for normalized in (False, True):
+        ungated = objective(0.1, normalized)
+        assert objective(0.1, normalized, gated=True)(history) == ungated(history)
+        assert ungated.gate_measures == ()
+    assert objective(gated=True).measures[2:] == GATE.measures()
+    assert objective(gated=True, agn="sampled").measures[2:] == GATE.measures(1000)
+
+
+@BOTH
+@pytest.mark.parametrize("columns", [WELL, NOT], ids=["fitted", "unfitted"])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_gated_what_diverged_is_not_finite(objective, loss, columns, wrong):
+    for numbers in ({"agn": wrong, loss: 1.0}, {"agn": 1.0, loss: wrong}):
+        assert not math.isfinite(objective(gated=True)(History([columns | numbers])))
+
+
+@BOTH
+def test_a_gate_that_is_no_truth_value_is_refused(objective, loss):
+    with pytest.raises(ArgumentError) as raised:
+        objective(gated=1)
+    assert str(raised.value) == "gated must be True or False, got 1"

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,11 @@ import torch
 import hpo_gn.objectives
 from hpo_gn.data import open_data, search_splits
 from hpo_gn.errors import StudyError
-from hpo_gn.experiment import RECORDED
 from hpo_gn.history import History, write_row
 from hpo_gn.measures import Measure, measure
 from hpo_gn.measures.early_success import NORMALIZED, EarlySuccess
-from hpo_gn.objectives import Objective
+from hpo_gn.objectives import Objective, RelativeObjective
+from hpo_gn.recorded_measures import RECORDED
 from hpo_gn.registry import load, names
 
 REGISTERED = {name: load("objective", name) for name in names("objective")}
@@ -24,8 +25,38 @@ EVERY = pytest.mark.parametrize("make", REGISTERED.values(), ids=REGISTERED)
 def variants(make) -> list[Objective]:
     """The objective with its defaults, and with every other setting that it takes."""
     fields = {field.name for field in dataclasses.fields(make)}
-    others = {"alpha": 0.25, "normalized": True, "parameters": NORMALIZED}
+    others = {"alpha": 0.25, "normalized": True, "parameters": NORMALIZED, "gated": True, "deviation": 0.5}
     return [make(), make(**{name: value for name, value in others.items() if name in fields})]
+
+
+def test_the_registered_are_those_of_the_package():
+    exported = {getattr(hpo_gn.objectives, name) for name in hpo_gn.objectives.__all__}
+    assert exported - {Objective, RelativeObjective} == set(REGISTERED.values())
+
+
+RELATIVE = {name: make for name, make in REGISTERED.items() if isinstance(make(), RelativeObjective)}
+
+
+def test_which_are_relative():
+    assert set(RELATIVE) == {"one-deviation", "pareto", "rank-sum"}
+
+
+@pytest.mark.parametrize("make", RELATIVE.values(), ids=RELATIVE)
+def test_a_relative_one_gives_each_history_one_finite_value_in_their_order(make):
+    """What a Protocol cannot say: values do not depend on the order, and none is missing."""
+    rows = [
+        {"val_loss": loss, "agn": agn, "train_accuracy": fit, "train_majority": 0.1, "train_entropy": 1 - fit}
+        for loss, agn, fit in [(0.5, 9, 0.9), (0.4, 20, 0.9), (2.3, 1, 0.1), (2.3, 1, 0.1), (0.5, 8, 1.0)]
+    ]
+    histories = [History([row]) for row in rows]
+    for objective in variants(make):
+        values = objective.among(histories)
+        assert [type(value) for value in values] == [float] * 5
+        assert all(map(math.isfinite, values))
+        assert values[2] == values[3]
+        assert objective.among(histories[::-1]) == values[::-1]
+        assert len(objective.among(histories[:1])) == 1
+        assert list(objective.among([])) == []
 
 
 @EVERY

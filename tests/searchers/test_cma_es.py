@@ -8,7 +8,12 @@ import cma
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import TrialState
 
 from hpo_gn.errors import ArgumentError
@@ -21,12 +26,21 @@ SPACE: dict[str, BaseDistribution] = {
     "momentum": FloatDistribution(0.0, 1.0),
 }
 
+BINNED: dict[str, BaseDistribution] = {
+    "activation": CategoricalDistribution(["relu", "tanh", "gelu"]),
+    "depth": IntDistribution(1, 5),
+    "dropout": FloatDistribution(0.0, 0.6, step=0.2),
+}
+
 
 def loss(params: dict[str, Any]) -> float:
     return (
         (math.log10(params["learning_rate"]) + 3) ** 2
         + params.get("momentum", 0.0) ** 2
         + math.log(params.get("batch_size", 16) / 64) ** 2
+        + (params.get("depth", 3) - 3) ** 2
+        + params.get("dropout", 0.0)
+        + (params.get("activation", "relu") != "relu")
     )
 
 
@@ -54,15 +68,17 @@ def stateful_twin(
             random = np.random.RandomState(bits)
             points.append(strategy.ask(1)[0])
         params = [cube.decode(point) for point in points]
-        strategy.tell(points, [value(len(proposed) + i, p) for i, p in enumerate(params)])
+        middles = [cube.encode(p) for p in params]
+        told = np.where([name in BINNED for name in cube.names], middles, points)
+        strategy.tell(list(told), [value(len(proposed) + i, p) for i, p in enumerate(params)])
         proposed += params
     return proposed[:n]
 
 
-@pytest.mark.parametrize("names", [["learning_rate", "momentum"], list(SPACE)])
+@pytest.mark.parametrize("names", [["learning_rate", "momentum"], list(SPACE), [*BINNED, "learning_rate"]])
 @pytest.mark.parametrize("maximize", [False, True])
 def test_replay_equals_the_uninterrupted_optimizer(names: list[str], maximize: bool) -> None:
-    space = {name: SPACE[name] for name in names}
+    space = {name: (SPACE | BINNED)[name] for name in names}
     twin = stateful_twin(space, lambda _, params: loss(params), size=6, n=48)
     study = optuna.create_study(direction="maximize" if maximize else "minimize")
     for expected in twin:

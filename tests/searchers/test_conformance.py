@@ -11,6 +11,8 @@ from optuna.testing.pytest_samplers import (
 )
 
 from hpo_gn.searchers.cma_es import PyCmaSampler
+from hpo_gn.searchers.mo_tpe import MultiObjectiveTPESampler
+from hpo_gn.searchers.nsga_ii import SeededNSGAIISampler
 from hpo_gn.searchers.particle_swarm import ParticleSwarmSampler
 from hpo_gn.searchers.random import SeededRandomSampler
 from hpo_gn.searchers.tpe import SeededTPESampler
@@ -38,3 +40,15 @@ class TestSeededTPESampler(BasicSamplerTestCase, RelativeSamplerTestCase, Single
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return SeededTPESampler
+
+
+class TestMultiObjectiveTPESampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return MultiObjectiveTPESampler
+
+
+class TestSeededNSGAIISampler(BasicSamplerTestCase, RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return SeededNSGAIISampler

@@ -19,6 +19,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from hpo_gn.history import write_row
 from hpo_gn.registry import load
 
 SPACE: dict[str, BaseDistribution] = {
@@ -29,12 +30,16 @@ SPACE: dict[str, BaseDistribution] = {
     "depth": IntDistribution(3, 3),
 }
 INITIAL = {"learning_rate": 0.01, "momentum": 0.6, "batch_size": 64, "optimizer": None, "depth": 3}
-NAMES = ["cma-es", "particle-swarm", "random", "tpe"]
+NAMES = ["cma-es", "mo-tpe", "nsga-ii", "particle-swarm", "random", "tpe"]
 TRIALS = 14
 
 
 def make(name: str) -> optuna.samplers.BaseSampler:
-    small = {"cma-es": {"population_size": 4}, "particle-swarm": {"particles": 4}}.get(name, {})
+    small = {
+        "cma-es": {"population_size": 4},
+        "nsga-ii": {"population_size": 4},
+        "particle-swarm": {"particles": 4},
+    }.get(name, {})
     sampler = load("searcher", name)(search_space=SPACE, initial=INITIAL, seed=3, **small)
     assert isinstance(sampler, optuna.samplers.BaseSampler)
     return sampler
@@ -52,6 +57,8 @@ def outcome(number: int, params: Mapping[str, Any]) -> tuple[TrialState, float |
 
 def tell(study: optuna.Study, trial: optuna.Trial) -> None:
     state, value = outcome(trial.number, trial.params)
+    if value is not None:
+        write_row(trial, 1, {"val_loss": value, "agn": 1 - trial.params["momentum"]})
     if state is TrialState.PRUNED:
         assert value is not None
         trial.report(value, step=1)
@@ -157,7 +164,7 @@ def test_the_seed_and_the_values_matter(
     assert json.dumps(study.get_trials()[-1].params) != other
 
 
-@pytest.mark.parametrize("name", ["particle-swarm", "random", "tpe"])
+@pytest.mark.parametrize("name", ["mo-tpe", "nsga-ii", "particle-swarm", "random", "tpe"])
 def test_the_first_trial_is_the_initial_settings(name: str, uninterrupted: Callable[[str], Path]) -> None:
     assert open_study(uninterrupted(name), name).get_trials()[0].params == INITIAL
 
