@@ -2,21 +2,13 @@
 
 import os
 import platform
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hpo_gn.data import full_splits, open_data
 from hpo_gn.errors import DataError
-
-
-def processor() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+from hpo_gn.hardware import processor
 
 
 def machine() -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
-from typing import Self
+from typing import Any, Self
 
 import optuna
 
@@ -87,12 +87,21 @@ def has_gaps(trial: optuna.trial.FrozenTrial | optuna.Trial) -> bool:
     return any(f"{_PREFIX}{epoch}" not in trial.user_attrs for epoch in range(1, rows + 1))
 
 
-def write_row(trial: optuna.Trial, epoch: int, row: Mapping[str, float]) -> None:
-    """Put one epoch's row on a trial, and beside it what it cost where it is a `Row`.
-
-    Each is a user attribute of its own, so that writing costs the same at any epoch.
-    """
+def row_attributes(epoch: int, row: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """The user attributes that hold one epoch's row, and beside it what it cost where it is a `Row`."""
     # A measure's numpy numbers would not survive the storage's JSON.
-    trial.set_user_attr(f"{_PREFIX}{epoch}", {name: float(value) for name, value in row.items()})
+    attributes: dict[str, dict[str, Any]] = {
+        f"{_PREFIX}{epoch}": {name: float(value) for name, value in row.items()}
+    }
     if costs := getattr(row, "costs", None):
-        trial.set_user_attr(f"{_COSTS}{epoch}", {name: astuple(cost) for name, cost in costs.items()})
+        attributes[f"{_COSTS}{epoch}"] = {name: astuple(cost) for name, cost in costs.items()}
+    return attributes
+
+
+def write_row(trial: optuna.Trial, epoch: int, row: Mapping[str, float]) -> None:
+    """Put one epoch's row on a trial.
+
+    It is a user attribute of its own, and so is what it cost, so that writing costs the same at any epoch.
+    """
+    for key, value in row_attributes(epoch, row).items():
+        trial.set_user_attr(key, value)

@@ -1,19 +1,17 @@
 """What a search would run, found by proposing its rounds on paper: nothing is trained, sampled or stored."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.books import Books
-from hpo_gn.budget import Account
-from hpo_gn.errors import BudgetExhaustedError
 from hpo_gn.fidelity import continues, epochs_of
+from hpo_gn.paper_books import PaperBooks, PaperHold, paper_study
 from hpo_gn.rounds import Rounds, Rules
 from hpo_gn.trial import Outcome
 
@@ -93,10 +91,10 @@ class _Run:
     def __init__(self, simulation: Simulation, limit: int, kept: int) -> None:
         assigns = hasattr(simulation.sampler, "next_assignment")
         # Whatever a sampler that assigns no epochs proposes, its trials cost alike.
-        self._study = _new_study(simulation.sampler if assigns else RandomSampler())
+        self._study = paper_study(simulation.sampler if assigns else RandomSampler())
         self._simulation, self._kept = simulation, kept
         self._state = getattr(simulation.sampler, "schedule_state", None) if assigns else _always_alike
-        self._books = _PaperBooks(limit, simulation.measuring)
+        self._books = PaperBooks(limit)
         self._queue = Rounds(
             self._study,
             cast(Books, self._books),
@@ -138,11 +136,18 @@ class _Run:
     def _run_round(self) -> Round:
         ran = []
         while claim := self._queue.claim():
+            self._pay(cast(PaperHold, claim.hold), self._remaining(claim.trial))
             self._queue.tell(claim.trial, Outcome(TrialState.COMPLETE, self._simulation.value(claim.trial)))
             epochs = epochs_of(claim.trial, self._simulation.epochs)
             promoted = continues(claim.trial) is not None
             ran.append(Planned(epochs, self._remaining(claim.trial), promoted))
         return tuple(ran)
+
+    def _pay(self, hold: PaperHold, epochs: int) -> None:
+        """An epoch takes a second on paper, and measuring its share of that."""
+        hold.charge(epochs)
+        hold.record(training_s=1.0, measuring_s=self._simulation.measuring or 0.0, epochs=epochs)
+        hold.settle()
 
     def _remaining(self, trial: FrozenTrial) -> int:
         epochs, parent = epochs_of(trial, self._simulation.epochs), continues(trial)
@@ -151,57 +156,5 @@ class _Run:
         return epochs - epochs_of(self._study.get_trials(deepcopy=False)[parent], self._simulation.epochs)
 
 
-def _new_study(sampler: BaseSampler) -> optuna.Study:
-    """A study in memory, of which Optuna logs nothing: a plan may need a hundred."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(sampler=sampler)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
 def _always_alike(_study: optuna.Study) -> object:
     return "alike"
-
-
-class _PaperBooks:
-    """A ledger that spends what is held at once; measuring costs its share of every epoch.
-
-    Args:
-        limit: in GPU×epochs.
-        measuring: the share, or None.
-    """
-
-    def __init__(self, limit: int, measuring: float | None) -> None:
-        self.limit, self.measuring = limit, measuring or 0
-        self.spent: float = 0
-
-    def account(self) -> Account:
-        return Account(self.limit, 0, self.spent)
-
-    def hold(self, trial: FrozenTrial, *, epochs: int, gpus: int, measuring: float) -> "_PaperHold":
-        if epochs * gpus * (1 + measuring) > self.account().left:
-            raise BudgetExhaustedError(f"trial {trial.number} does not fit")
-        self.spent += epochs * gpus * (1 + self.measuring)
-        return _PaperHold()
-
-    def open_holds(self) -> list[Any]:
-        return []
-
-    def deaths(self, _trial: int) -> int:
-        return 0
-
-    @contextmanager
-    def turn(self) -> Iterator["_PaperHold"]:
-        yield _PaperHold()
-
-    def seconds(self) -> tuple[float, float]:
-        return self.spent / (1 + self.measuring), self.spent * self.measuring / (1 + self.measuring)
-
-
-class _PaperHold:
-    """A hold that nobody can take away."""
-
-    def confirm(self) -> None:
-        pass

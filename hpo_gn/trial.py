@@ -23,6 +23,8 @@ from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
 """Trial attribute that says why a trial ended before its epochs did."""
+DIVERGED = "hpo_gn:diverged"
+"""Trial attribute: the epoch at whose end, or before it, what was measured was no finite number any more."""
 ERROR = "hpo_gn:error"
 """Trial attribute: what its own code did wrong, which ended it."""
 TRACEBACK = "hpo_gn:traceback"
@@ -44,11 +46,19 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended."""
+    """How a trial ended.
+
+    Args:
+        state: in Optuna's terms.
+        value: of the objective.
+        reason: why it ended early.
+        diverged: the epoch in which it diverged, where that is why.
+    """
 
     state: TrialState
     value: float | None = None
     reason: str | None = None
+    diverged: int | None = None
 
 
 def find_start(
@@ -106,7 +116,7 @@ class TrialRun:
         """
         self.checkpoints.rewind(trial.number, start.epoch)
         try:
-            return self._run(trial, hold, start, epochs)
+            outcome = self._run(trial, hold, start, epochs)
         except optuna.TrialPruned as error:
             return Outcome(TrialState.PRUNED, reason=describe(error))
         except TrialFailedError as error:
@@ -115,6 +125,10 @@ class TrialRun:
             if error.traceback is not None:
                 trial.set_user_attr(TRACEBACK, error.traceback)
             return Outcome(TrialState.FAIL, reason=error.reason)
+        if outcome.diverged is not None:
+            hold.confirm()
+            trial.set_user_attr(DIVERGED, outcome.diverged)
+        return outcome
 
     def _run(self, trial: optuna.Trial, hold: Hold, start: Start, epochs: int) -> Outcome:
         training = self._training(trial, start)
@@ -125,17 +139,17 @@ class TrialRun:
         value = None
         if start.epoch == epochs:  # only its verdict is missing
             value = self._value(history)
-            if outcome := _judge(trial, history, value, epochs):
+            if outcome := judge(trial, history, value, epochs):
                 return outcome
         for epoch in range(start.epoch + 1, epochs + 1):
             try:
                 row = self._epoch(training, hold, epoch)
             except NonFiniteError as error:
-                return Outcome(TrialState.FAIL, reason=one_line(f"diverged at epoch {epoch}: {error}"))
+                return diverged(epoch, str(error))
             history = history.with_row(row)
             write_row(trial, epoch, row)
             value = self._value(history)
-            if outcome := _judge(trial, history, value, epochs):
+            if outcome := judge(trial, history, value, epochs):
                 return outcome
             keep(trial.number, epoch)
             if epoch < epochs and self.interrupted():
@@ -205,14 +219,26 @@ class _Keeper:
         self._warned = True
 
 
-def _judge(trial: optuna.Trial, history: History, value: float | None, epochs: int) -> Outcome | None:
+def diverged(epoch: int, why: str) -> Outcome:
+    """How a trial ends that diverged in an epoch."""
+    reason = one_line(f"diverged at epoch {epoch}: {why}")
+    return Outcome(TrialState.FAIL, reason=reason, diverged=epoch)
+
+
+def judge(trial: optuna.Trial, history: History, value: float | None, epochs: int) -> Outcome | None:
+    """Report the value of a trial's last epoch, and say whether the trial has to end with it.
+
+    Args:
+        trial: that runs.
+        history: of its epochs so far.
+        value: of the objective; None if it has none to report.
+        epochs: of the whole trial.
+    """
     if value is None:
         return None
     epoch = len(history)
     if not math.isfinite(value):
-        return Outcome(
-            TrialState.FAIL, reason=f"diverged at epoch {epoch}: {_worst(history.rows[-1], value)}"
-        )
+        return diverged(epoch, worst(history.rows[-1], value))
     seen = _report(trial, value, epoch)
     # A trial that runs epochs again, having no checkpoint, is judged by all that it reported. After the last
     # epoch there is nothing to save, and a result to lose.
@@ -239,7 +265,8 @@ def _report(trial: optuna.Trial, value: float, epoch: int) -> int:
     return max([epoch, *reported])
 
 
-def _worst(row: Mapping[str, float], value: float) -> str:
+def worst(row: Mapping[str, float], value: float) -> str:
+    """What of an epoch is no finite number: the first such measure, else the objective's value."""
     wrong = {name: number for name, number in row.items() if not math.isfinite(number)}
     name, number = next(iter(wrong.items()), ("objective", value))
     return f"{name} is {number}"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.give_up.recorded import RecordedRun
 from benchmarks.give_up.replay import Replayed
+from hpo_gn.recorded import RecordedRun
 
 TOP = 3
 """Ranks that must not be lost."""

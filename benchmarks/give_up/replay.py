@@ -14,10 +14,10 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from benchmarks.give_up.recorded import RecordedRun
 from hpo_gn.fidelity import EPOCHS, ROUND
 from hpo_gn.history import write_row
 from hpo_gn.pruning import EarlierRounds
+from hpo_gn.recorded import RecordedRun
 
 
 @dataclass(frozen=True)

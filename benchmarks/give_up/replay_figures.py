@@ -16,7 +16,6 @@ import optuna
 from benchmarks.give_up.fronts import Sweep
 from benchmarks.give_up.judged import TOP, final_loss, rank
 from benchmarks.give_up.pareto import draw
-from benchmarks.give_up.recorded import Recorded, read
 from benchmarks.give_up.replay_tables import (
     Rows,
     budget_table,
@@ -30,6 +29,7 @@ from benchmarks.give_up.signals import EPOCHS, correlations
 from benchmarks.give_up.sweep import sweep
 from benchmarks.machine import machine
 from benchmarks.tables import aligned
+from hpo_gn.recorded import RecordedTable, read_table
 
 FOLDER = Path(__file__).parents[1] / "results" / "give_up"
 REGRETS = (0.1, 0.25, 0.5, 1, 2)
@@ -40,7 +40,7 @@ WRONG = (0.5, 1, 2, 5)
 """Bounds for the mean share of the runs given up that are among a pool's best, in per cent."""
 
 
-def report(recorded: Recorded, swept: Sweep, orders: int) -> str:
+def report(recorded: RecordedTable, swept: Sweep, orders: int) -> str:
     """All tables as text."""
     ranked = rank(recorded.runs)
     some = defaults(recorded.epochs)
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    recorded = read(FOLDER / f"{arguments.table}.jsonl.gz")
+    recorded = read_table(FOLDER / f"{arguments.table}.jsonl.gz")
     size = min(arguments.size, len(recorded.runs))
     tried = settings(recorded.epochs, arguments.families)
     swept = sweep(recorded, tried, pools=arguments.pools, size=size)

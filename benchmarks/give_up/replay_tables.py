@@ -16,9 +16,9 @@ from benchmarks.give_up.fronts import (
     most_saved_within,
 )
 from benchmarks.give_up.judged import TOP, Judged, final_accuracy, final_loss, rank
-from benchmarks.give_up.recorded import Recorded
 from benchmarks.give_up.rivals import Setting
 from benchmarks.give_up.sweep import Spent, count_wrong, spend
+from hpo_gn.recorded import RecordedTable
 
 RUNS = (16, 32)
 """Budgets, in runs that are trained to the end."""
@@ -26,7 +26,7 @@ RUNS = (16, 32)
 Rows = list[list[str]]
 
 
-def describe(recorded: Recorded) -> Iterator[str]:
+def describe(recorded: RecordedTable) -> Iterator[str]:
     """What the table holds."""
     ranked = rank(recorded.runs)
     diverged = len(recorded.runs) - len(ranked)
@@ -86,7 +86,7 @@ def within_table(swept: Sweep, figure: str, bounds: Sequence[float], unit: float
     return rows
 
 
-def budget_table(recorded: Recorded, some: Sequence[Setting], orders: int) -> Rows:
+def budget_table(recorded: RecordedTable, some: Sequence[Setting], orders: int) -> Rows:
     """What fixed budgets find, the epochs saved becoming new runs."""
     budgets = [runs * recorded.epochs for runs in RUNS]
     columns = [(f"{budget} epochs: runs begun", "loss", "accuracy, %") for budget in budgets]
@@ -106,7 +106,7 @@ def _spent(found: Sequence[Spent]) -> tuple[str, str, str]:
     )
 
 
-def count_table(recorded: Recorded, some: Sequence[Setting]) -> Rows:
+def count_table(recorded: RecordedTable, some: Sequence[Setting]) -> Rows:
     """How many of the runs given up were among the best of the whole table."""
     tops = sorted({TOP, max(TOP, len(recorded.runs) // 10)})
     rows = [["pruner", "given up", *(f"of the best {top}, bound" for top in tops)]]

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from benchmarks.give_up.fronts import RESAMPLES
 from benchmarks.give_up.judged import final_loss, rank
-from benchmarks.give_up.recorded import RecordedRun
 from benchmarks.give_up.scores import spearman
 from hpo_gn.errors import StudyError
 from hpo_gn.history import History
 from hpo_gn.measures.early_success import DEFAULTS, NORMALIZED, expected_accuracy, s_f
+from hpo_gn.recorded import RecordedRun
 
 SIGNALS: Mapping[str, Callable[[History], float]] = {
     "val_loss": lambda history: history.last("val_loss"),

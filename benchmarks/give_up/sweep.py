@@ -9,9 +9,9 @@ from scipy.stats import binomtest
 
 from benchmarks.give_up.fronts import Sweep
 from benchmarks.give_up.judged import final_accuracy, final_loss, judge, rank
-from benchmarks.give_up.recorded import Recorded, RecordedRun
 from benchmarks.give_up.replay import Replayed, replay
 from benchmarks.give_up.rivals import Setting
+from hpo_gn.recorded import RecordedRun, RecordedTable
 
 
 def pool_of(runs: Sequence[RecordedRun], size: int, seed: int) -> list[RecordedRun]:
@@ -24,7 +24,7 @@ def pool_of(runs: Sequence[RecordedRun], size: int, seed: int) -> list[RecordedR
     return random.Random(seed).sample(list(half), min(size, len(half)))
 
 
-def sweep(recorded: Recorded, settings: Iterable[Setting], *, pools: int, size: int) -> Sweep:
+def sweep(recorded: RecordedTable, settings: Iterable[Setting], *, pools: int, size: int) -> Sweep:
     """Replay each setting on pools.
 
     Args:
@@ -43,7 +43,11 @@ def sweep(recorded: Recorded, settings: Iterable[Setting], *, pools: int, size: 
 
 
 def _replay(
-    recorded: Recorded, setting: Setting, runs: Sequence[RecordedRun], seed: int, budget: float = math.inf
+    recorded: RecordedTable,
+    setting: Setting,
+    runs: Sequence[RecordedRun],
+    seed: int,
+    budget: float = math.inf,
 ) -> list[Replayed]:
     return replay(runs, setting.make(), name=f"order {seed}", epochs=recorded.epochs, budget=budget)
 
@@ -65,7 +69,7 @@ class Spent:
     ran_out: bool
 
 
-def spend(recorded: Recorded, setting: Setting, budget: int, orders: int) -> list[Spent]:
+def spend(recorded: RecordedTable, setting: Setting, budget: int, orders: int) -> list[Spent]:
     """What a budget finds if the epochs saved become new runs.
 
     Args:
@@ -100,7 +104,7 @@ class Count:
     high: float
 
 
-def count_wrong(recorded: Recorded, setting: Setting, top: int) -> Count:
+def count_wrong(recorded: RecordedTable, setting: Setting, top: int) -> Count:
     """How many of the runs given up are among the best `top` of the table."""
     replayed = _replay(recorded, setting, recorded.runs, 0)
     best = {run.number for run in rank(recorded.runs)[:top]}

@@ -6,12 +6,12 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from benchmarks.give_up.recorded import Recorded, RecordedRun
 from benchmarks.give_up.replay import replay
 from benchmarks.give_up.rivals import defaults, settings
 from benchmarks.give_up.sweep import pool_of
 from hpo_gn.fidelity import EPOCHS, ROUND
 from hpo_gn.history import History
+from hpo_gn.recorded import RecordedRun, RecordedTable
 
 EPOCHS_EACH = 4
 
@@ -31,7 +31,7 @@ def falling(number, last):
 
 
 def a_table(*runs):
-    return Recorded({"experiment": {"epochs": EPOCHS_EACH}, "command": "hpo-gn search"}, runs)
+    return RecordedTable({"experiment": {"epochs": EPOCHS_EACH}, "command": "hpo-gn search"}, runs)
 
 
 FINALS = random.Random(0).sample([0.1 * n for n in range(1, 25)], 24)

@@ -2,12 +2,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from benchmarks.give_up.recorded import record
 from benchmarks.give_up.recording import Recording
 from benchmarks.give_up.replay import replay
 from hpo_gn.experiment import Experiment
 from hpo_gn.history import History
 from hpo_gn.pruning import GIVEN_UP
+from hpo_gn.recorded import record
 from hpo_gn.search import search
 from hpo_gn.space import paper_space
 
