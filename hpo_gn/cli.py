@@ -12,7 +12,11 @@ from typer.exceptions import TyperException
 
 from hpo_gn import __version__
 from hpo_gn.allocator import keep_freed_memory
+from hpo_gn.commands.compare import compare
 from hpo_gn.commands.plan import plan
+from hpo_gn.commands.record import record
+from hpo_gn.commands.replay import replay
+from hpo_gn.commands.report import report
 from hpo_gn.commands.search import search
 from hpo_gn.commands.status import status
 from hpo_gn.commands.worker import worker
@@ -89,7 +93,7 @@ def _main(
         sys.path.insert(0, "")  # module:function of the folder the command is run in
 
 
-for command in (search, worker, status, plan):
+for command in (search, worker, status, plan, report, compare, record, replay):
     app.command()(command)
 
 if __name__ == "__main__":

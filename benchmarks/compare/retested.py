@@ -25,9 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.allocator import keep_freed_memory
 from hpo_gn.experiment import TESTED, Experiment
-from hpo_gn.joining import RECIPE
 from hpo_gn.measures import measure
-from hpo_gn.recipe import from_recipe
+from hpo_gn.recipe import RECIPE, from_recipe
 from hpo_gn.retraining import retraining_seed
 from hpo_gn.storage import open_storage
 
