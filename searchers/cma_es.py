@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -115,6 +115,7 @@ class _Strategy:
 
         self._sampler = sampler
         self._cube = cube
+        self._binned = [_has_equal_bins(cube.distributions[name]) for name in cube.names]
         d = cube.dimensions
         options = {
             "seed": math.nan,
@@ -137,11 +138,24 @@ class _Strategy:
         return np.asarray(self._strategy.ask(1)[0])
 
     def tell(self, generation: tuple[Member, ...], ranks: list[int]) -> None:
-        points = [trial.point(self._cube, self.draw(trial.number)) for trial in generation]
-        self._strategy.tell(points, ranks)
+        self._strategy.tell([self._told(trial) for trial in generation], ranks)
+
+    def _told(self, trial: Member) -> Point:
+        """Where a trial was, as pycma learns it: in the middle of its bin on axes of equal bins, all of which
+        cost the same, so that where in it the draw fell is noise.
+        """
+        point = trial.point(self._cube, self.draw(trial.number))
+        return np.where(self._binned, self._cube.encode(self._cube.decode(point)), point)
 
     def _randn(self, rows: int, columns: int) -> Point:
         return self._random.randn(rows, columns)
+
+
+def _has_equal_bins(distribution: BaseDistribution) -> bool:
+    match distribution:
+        case FloatDistribution(step=None) | IntDistribution(log=True):
+            return False
+    return True
 
 
 def _ranked(generation: tuple[Member, ...]) -> Ranked:
