@@ -105,7 +105,7 @@ def finish(spec: Spec, results: Sequence[CellResult], folder: Path, missing: Seq
             baseline=spec.baseline,
             missing=[cell.command for cell in missing],
         )
-        Console(markup=False, emoji=False, highlight=False).print(short)
+        _console().print(short)
         typer.echo(page)
     else:
         typer.echo(f"No page yet: no cell of the baseline {spec.baseline} has a result.")
@@ -117,7 +117,16 @@ def finish(spec: Spec, results: Sequence[CellResult], folder: Path, missing: Seq
             typer.echo("  … (--dry-run lists them all)")
 
 
+def _console() -> Console:
+    """Standard output; where it is no terminal, wide enough for a line a method."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(markup=False, emoji=False, highlight=False, width=_WIDTH)
+
+
 _MOST_LINES = 20
+_WIDTH = 120
 
 
 def _repeated(storage: str | None, output: Path | None) -> list[str]:

@@ -30,8 +30,10 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """As a table shows it, e.g. "agn-val(alpha=0.0001)"."""
-        given = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        """As a table shows it, e.g. "agn-val(alpha=0.0001, gated)"."""
+        given = ", ".join(
+            name if value is True else f"{name}={value!r}" for name, value in self.settings.items()
+        )
         return f"{self.name}({given})" if given else self.name
 
     @property

@@ -32,7 +32,9 @@ def _name(method: Method) -> str:
 
 
 def shortened(summary: Summary, against: Sequence[Against]) -> RenderableType:
-    """What a terminal shows: each method, and the sentence."""
+    """What a terminal shows: the methods, if they are not too many for it, and the sentence."""
+    if len(summary.methods) > _MOST_METHODS:
+        return Group("", lead_of(summary, against))
     table = Table(box=None, pad_edge=False, header_style="bold")
     names = Names(summary)
     for column in (*names.heads(), "test accuracy, %", "points", "interval", "verdict"):
@@ -53,6 +55,9 @@ def shortened(summary: Summary, against: Sequence[Against]) -> RenderableType:
         )
         table.add_row(*names.of(method), _mean_accuracy(mine), *told)
     return Group("", table, "", lead_of(summary, against))
+
+
+_MOST_METHODS = 24
 
 
 def _mean_accuracy(found: Iterable[MethodSummary]) -> str:

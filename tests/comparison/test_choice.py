@@ -22,9 +22,9 @@ def taken(name):
         (
             [ALPHAS | {"gated": [True, False]}],
             [
-                "agn-val(alpha=1e-05, gated=True)",
+                "agn-val(alpha=1e-05, gated)",
                 "agn-val(alpha=1e-05, gated=False)",
-                "agn-val(alpha=0.001, gated=True)",
+                "agn-val(alpha=0.001, gated)",
                 "agn-val(alpha=0.001, gated=False)",
             ],
         ),
