@@ -4,6 +4,7 @@ HpoGnError                  everything below, and nothing else
 ├── ArgumentError           a value that breaks the rule for its name; also a ValueError
 ├── UnknownNameError        a name that nothing is registered under; also a LookupError
 ├── SpaceError              a search space that cannot be used; also a ValueError
+├── SpecError               a comparison's specification that cannot be run; also a ValueError
 ├── DataError               data that are missing, damaged, or not the study's
 ├── ModelError              a model that a measure or a checkpoint does not fit
 │   └── NonFiniteError          NaN or infinity where a measure cannot give a number
@@ -57,6 +58,10 @@ class UnknownNameError(HpoGnError, LookupError):
 
 class SpaceError(HpoGnError, ValueError):
     """A search space that cannot be used."""
+
+
+class SpecError(HpoGnError, ValueError):
+    """A comparison's specification that cannot be run, with its file."""
 
 
 class DataError(HpoGnError):

@@ -12,6 +12,9 @@ from optuna.exceptions import StorageInternalError, TrialPruned
 
 from hpo_gn.errors import HpoGnError
 
+DIVERGED = "hpo_gn:diverged"
+"""Trial attribute: the epoch at whose end, or before it, what was measured was no finite number any more."""
+
 _LONGEST = 300
 _LONGEST_TRACEBACK = 20_000
 _NO_NUMBERS = (bool, np.bool_, str, complex, np.complexfloating)  # though float() takes them

@@ -22,7 +22,7 @@ from hpo_gn.experiment import Experiment
 from hpo_gn.failures import explained
 from hpo_gn.protocol import SearchProtocol
 from hpo_gn.recipe import RECIPE, from_recipe, to_recipe
-from hpo_gn.retraining import find_winner
+from hpo_gn.retraining import ROLES, find_winner
 from hpo_gn.storage import open_storage, patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place
@@ -80,6 +80,7 @@ def _announce(study: optuna.Study, protocol: SearchProtocol, limit: int) -> None
     about = {
         "seeds": protocol.seeds,
         "include_retraining": protocol.include_retraining,
+        "roles": protocol.roles,
         "checkpoints": str(place.checkpoints),
         "token": _claimed(study, place),
         "lease_s": place.lease_s,
@@ -163,7 +164,7 @@ def join(
     # The command that began the search may have been repeated with other seeds meanwhile.
     now = patiently(lambda: find_study(storage, found.study_name).user_attrs[PROTOCOL])
     if not now["done"]:
-        again = replace(protocol, **{name: now[name] for name in ("seeds", "include_retraining")})
+        again = replace(protocol, **_retraining(now))
         winner = patiently(lambda: find_winner(searched.study, protocol.experiment.objective))
         again.retrain(winner, engine, console)
     return found.study_name
@@ -226,6 +227,14 @@ def _protocol(
     return SearchProtocol(
         experiment or from_recipe(recipe, data_root=data_root),
         Place(storage, study.study_name, kept, about["lease_s"]),
-        about["seeds"],
-        about["include_retraining"],
+        **_retraining(about),
     )
+
+
+def _retraining(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What an announcement says of the retraining; older ones say nothing of its roles."""
+    return {
+        "seeds": about["seeds"],
+        "include_retraining": about["include_retraining"],
+        "roles": tuple(about.get("roles", ROLES)),
+    }

@@ -41,6 +41,8 @@ class LocalFiles:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+        except OSError as error:  # a full disk does not say where
+            raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
         finally:
             temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)

@@ -19,7 +19,14 @@ from hpo_gn.errors import HoldClosedError
 from hpo_gn.experiment import Experiment
 from hpo_gn.progress import SearchProgress
 from hpo_gn.result import Spent
-from hpo_gn.retraining import is_prepared, prepare, retraining_epochs, retraining_name
+from hpo_gn.retraining import (
+    ROLES,
+    count_trainings,
+    is_prepared,
+    prepare,
+    retraining_epochs,
+    retraining_name,
+)
 from hpo_gn.storage import patiently
 from hpo_gn.studies import open_study
 from hpo_gn.worker import Place, Worker
@@ -49,19 +56,21 @@ class SearchProtocol:
     Args:
         experiment: what is searched.
         place: of the search's study.
-        seeds: retrainings of the winner, and of the initial settings.
+        seeds: retrainings of each role.
         include_retraining: whether the budget pays for the retraining.
+        roles: who is retrained.
     """
 
     experiment: Experiment
     place: Place
     seeds: int
     include_retraining: bool
+    roles: tuple[str, ...] = ROLES
 
     @property
     def retraining_epochs(self) -> int:
         """GPU×epochs of the retraining."""
-        return retraining_epochs(self.seeds, self.experiment.epochs, self.experiment.gpus)
+        return retraining_epochs(self.seeds, self.experiment.epochs, self.experiment.gpus, self.roles)
 
     @property
     def held_back(self) -> int:
@@ -88,21 +97,25 @@ class SearchProtocol:
         """
         place = self.retraining_place(winner)
         study = patiently(lambda: open_study(place, self.experiment))
-        spare = (
-            0
-            if self.include_retraining
-            else retraining_epochs(self.seeds, _SPARE_EPOCHS, self.experiment.gpus)
-        )
-        limit = self.retraining_epochs + spare
+        # Also those that an earlier command asked for: what was paid for them is never taken back.
+        trainings = patiently(lambda: count_trainings(study, self.seeds, self.roles))
+        spare = 0 if self.include_retraining else _SPARE_EPOCHS
+        limit = trainings * (self.experiment.epochs + spare) * self.experiment.gpus
         ledger = Ledger(place.storage, place.study, limit=limit, lease_s=place.lease_s)
-        while not patiently(lambda: is_prepared(study, self.seeds)):
+        self._prepare(study, winner, ledger)
+        worker = Worker(self.experiment, place, _CPU, retraining=True)
+        planned = trainings * self.experiment.epochs * self.experiment.gpus
+        return self._work("retraining", study, worker, ledger, engine, console, planned)
+
+    def _prepare(self, study: optuna.Study, winner: FrozenTrial, ledger: Ledger) -> None:
+        while not patiently(lambda: is_prepared(study, self.seeds, self.roles)):
             with suppress(HoldClosedError), ledger.turn() as turn:
                 if turn is not None:
-                    patiently(lambda: prepare(study, self.experiment, winner.params, self.seeds, turn))
+                    patiently(
+                        lambda: prepare(study, self.experiment, winner.params, self.seeds, turn, self.roles)
+                    )
                     continue
             time.sleep(_WAIT_S)
-        worker = Worker(self.experiment, place, _CPU, retraining=True)
-        return self._work("retraining", study, worker, ledger, engine, console)
 
     def retraining_place(self, winner: FrozenTrial) -> Place:
         """Where the retraining of a winner is."""
@@ -120,8 +133,8 @@ class SearchProtocol:
         ledger: Ledger,
         engine: Engine,
         console: Console,
+        planned: int | None = None,
     ) -> Stage:
-        planned = self.retraining_epochs if worker.retraining else None
         try:
             with SearchProgress(title, study, ledger, console, planned) as progress:
                 engine(worker, ledger, progress.update)

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import optuna
 from hpo_gn.errors import HpoGnError, StudyError
 from hpo_gn.experiment import Experiment, make_objective
 from hpo_gn.objectives import Objective
-from hpo_gn.registry import GROUPS
+from hpo_gn.registry import points
 from hpo_gn.space import space_from_json, space_to_json
 
 RECIPE = "hpo_gn:recipe"
@@ -85,5 +84,5 @@ def _objective(objective: Objective) -> dict[str, Any] | None:
     if not all(isinstance(value, str | int | float | None) for value in settings.values()):
         return None
     kind = f"{type(objective).__module__}:{type(objective).__qualname__}"
-    registered = {entry.value: entry.name for entry in entry_points(group=GROUPS["objective"])}
+    registered = {entry.value: entry.name for entry in points("objective")}
     return {"name": registered.get(kind, kind), "settings": settings}

@@ -8,8 +8,10 @@ A third party adds one with a package of its own::
 
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Literal
 
 from hpo_gn.errors import ArgumentError, UnknownNameError
@@ -26,9 +28,20 @@ GROUPS: dict[Kind, str] = {
 }
 
 
+def points(kind: Kind) -> EntryPoints:
+    """The entry points of a kind, in the order in which Python finds their packages."""
+    return _points(GROUPS[kind], tuple(sys.path))
+
+
+@lru_cache(maxsize=32)
+def _points(group: str, path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001  # each path has its own
+    """Kept, since every look reads the metadata of all that is installed, and a replay takes several."""
+    return entry_points(group=group)
+
+
 def names(kind: Kind) -> list[str]:
     """Every registered name of a kind, sorted."""
-    return sorted(entry_points(group=GROUPS[kind]).names)
+    return sorted(points(kind).names)
 
 
 def load(kind: Kind, name: str) -> Any:
@@ -44,7 +57,7 @@ def load(kind: Kind, name: str) -> Any:
     """
     if ":" in name:
         return import_object(kind, name)
-    found = entry_points(group=GROUPS[kind], name=name)
+    found = points(kind).select(name=name)
     if not found:
         raise UnknownNameError(kind, name, names(kind))
     return next(iter(found)).load()

@@ -8,13 +8,14 @@ from hpo_gn.result import Result
 
 
 def describe(result: Result) -> RenderableType:
-    """The winner beside the initial settings, what was spent, and the verdict."""
+    """The winner, beside the initial settings if they were retrained, what was spent, and the verdict."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "winner", "initial settings"):
+    sides = {"winner": result.winner} | ({"initial settings": result.initial} if result.initial else {})
+    for column in ("", *sides):
         table.add_column(column)
     for name in result.winner.params:
-        table.add_row(name, _number(result.winner.params[name]), _number(result.initial.params[name]))
-    table.add_row("test accuracy", str(result.winner), str(result.initial))
+        table.add_row(name, *(_number(side.params[name]) for side in sides.values()))
+    table.add_row("test accuracy", *map(str, sides.values()))
     search, retraining = result.search, result.retraining
     measured = f", {format_epochs(search.measuring)} of them on measuring" if search.measuring else ""
     trials = ", ".join(f"{count} {state}" for state, count in result.trials.items())
@@ -27,7 +28,8 @@ def describe(result: Result) -> RenderableType:
         *lines,
         f"Winner: trial {result.trial} of {result.searcher}, {result.objective} = {result.value:.6g}.",
         f"Retraining: {result.epochs} epochs on the full training set, "
-        f"{len(result.winner.test_accuracy)} seeds each: {format_epochs(retraining.spent)} GPU×epochs.",
+        f"{len(result.winner.test_accuracy)} seeds{' each' if result.initial else ''}: "
+        f"{format_epochs(retraining.spent)} GPU×epochs.",
         "",
         table,
         "",

@@ -64,7 +64,8 @@ class Result:
         epochs: of the winner, and of the retraining.
         trials: how many ended in each state.
         search, retraining: what each used.
-        winner, initial: the winner and the initial settings, retrained with the same seeds.
+        winner: the winner, retrained.
+        initial: the initial settings, retrained with the same seeds; None where they were not to be.
         pruner: what gave up runs early, if anything did.
         false_kills: what that saved, and how often it was wrong.
     """
@@ -80,7 +81,7 @@ class Result:
     search: Spent
     retraining: Spent
     winner: Retrained
-    initial: Retrained
+    initial: Retrained | None
     pruner: str | None = None
     false_kills: FalseKills | None = None
 
@@ -88,6 +89,8 @@ class Result:
     def difference(self) -> tuple[float, float, float] | None:
         """Winner's minus initial settings' test accuracy over the seeds both finished: mean and bounds of the
         95 % interval of Student's t for paired samples; None with fewer than two pairs."""
+        if self.initial is None:
+            return None
         pairs = list(zip(self.winner.test_accuracy, self.initial.test_accuracy, strict=False))
         if len(pairs) < 2 or self.winner.failures or self.initial.failures:
             return None
@@ -98,6 +101,8 @@ class Result:
     @property
     def verdict(self) -> str:
         """A sentence that says whether the search paid."""
+        if self.initial is None:
+            return f"Test accuracy {self.winner} with the winner; the initial settings were not retrained."
         sides = f"test accuracy {self.winner} with the winner, {self.initial} with the initial settings"
         if self.winner.params == self.initial.params:
             return f"The search chose the initial settings: {sides}."

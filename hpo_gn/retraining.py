@@ -1,8 +1,9 @@
-"""The protocol's end: the winner and the initial settings, trained on the full training set and tested,
-several seeds each.
+"""The protocol's end: the winner, and the initial settings where they are to be compared, trained on the full
+training set and tested, several seeds each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from hpo_gn.worker import SEED
 ROLE = "hpo_gn:role"
 """Attribute of a retraining: "winner" or "initial"."""
 ROLES = ("winner", "initial")
+WINNER_ALONE = ("winner",)
+"""The roles of a retraining that compares its winner with nothing."""
 INDEX = "hpo_gn:index"
 """Attribute of a retraining: which of the seeds it has, from 0."""
 
@@ -40,9 +43,9 @@ def retraining_name(study: str, winner: int) -> str:
     return f"{study}/retraining of trial {winner}"
 
 
-def retraining_epochs(seeds: int, epochs: int, gpus: int) -> int:
+def retraining_epochs(seeds: int, epochs: int, gpus: int, roles: Sequence[str] = ROLES) -> int:
     """GPU×epochs of a retraining: so many seeds of each role, of so many epochs."""
-    return len(ROLES) * seeds * epochs * gpus
+    return len(roles) * seeds * epochs * gpus
 
 
 def retraining_seed(experiment: Experiment, index: int) -> int:
@@ -75,28 +78,43 @@ def find_winner(study: optuna.Study, objective: Objective | None = None) -> Froz
 
 
 def prepare(
-    study: optuna.Study, experiment: Experiment, winner: Mapping[str, Any], seeds: int, turn: Hold
+    study: optuna.Study,
+    experiment: Experiment,
+    winner: Mapping[str, Any],
+    seeds: int,
+    turn: Hold,
+    roles: Sequence[str] = ROLES,
 ) -> None:
-    """Give a study the trials of the retraining, those that are missing: winner and initial settings with the
-    same seeds.
+    """Give a study the trials of the retraining, those that are missing: every role with the same seeds.
 
     Raises:
         HoldClosedError: the turn lapsed meanwhile: another worker prepares them.
     """
-    trials = study.get_trials(deepcopy=False)
-    there = {(trial.user_attrs[ROLE], trial.user_attrs[INDEX]) for trial in trials}
-    for role, params in zip(ROLES, (winner, experiment.initial), strict=True):
-        for index in range(seeds):
-            if (role, index) not in there:
-                turn.confirm()
-                study.add_trial(_trial(experiment, role, index, params))
+    settings = {"winner": winner, "initial": experiment.initial}
+    there = _trainings(study)
+    for role, index in product(roles, range(seeds)):
+        if (role, index) not in there:
+            turn.confirm()
+            study.add_trial(_trial(experiment, role, index, settings[role]))
     study.set_user_attr(ROUNDS, 1)
 
 
-def is_prepared(study: optuna.Study, seeds: int) -> bool:
-    """Whether a study has the trials of a retraining with so many seeds, all of them."""
+def is_prepared(study: optuna.Study, seeds: int, roles: Sequence[str] = ROLES) -> bool:
+    """Whether a study has the trials of a retraining of these roles with so many seeds, all of them."""
+    return study.user_attrs.get(ROUNDS) == 1 and _trainings(study).issuperset(product(roles, range(seeds)))
+
+
+def count_trainings(study: optuna.Study, seeds: int, roles: Sequence[str] = ROLES) -> int:
+    """How many trainings a retraining's study will have: those that it has, of an earlier one with other
+    roles or more seeds, and those that it lacks.
+    """
+    return len(_trainings(study).union(product(roles, range(seeds))))
+
+
+def _trainings(study: optuna.Study) -> set[tuple[str, int]]:
+    """Role and index of each."""
     trials = study.get_trials(deepcopy=False)
-    return study.user_attrs.get(ROUNDS) == 1 and len(trials) >= len(ROLES) * seeds
+    return {(trial.user_attrs[ROLE], trial.user_attrs[INDEX]) for trial in trials}
 
 
 def _trial(experiment: Experiment, role: str, index: int, params: Mapping[str, Any]) -> FrozenTrial:

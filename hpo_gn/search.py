@@ -19,7 +19,7 @@ from hpo_gn.joining import announce, conclude, try_out
 from hpo_gn.protocol import SearchProtocol, Stage
 from hpo_gn.pruning import count_false_kills
 from hpo_gn.result import Result
-from hpo_gn.retraining import collect, find_winner, keep_model
+from hpo_gn.retraining import ROLES, WINNER_ALONE, collect, find_winner, keep_model
 from hpo_gn.rounds import FIRST_SHARE
 from hpo_gn.storage import open_storage, patiently
 from hpo_gn.studies import default_name
@@ -40,6 +40,7 @@ def search(
     output: str | Path | None = None,
     checkpoints: str | None = None,
     seeds: int = 3,
+    compare_initial: bool = True,
     include_retraining: bool = False,
     lease_s: float = 60.0,
     console: Console | None = None,
@@ -64,6 +65,7 @@ def search(
         checkpoints: folder or fsspec URL of the trials' checkpoints, within every worker's reach; with None
             in the output folder.
         seeds: retrainings of the winner, and of the initial settings.
+        compare_initial: retrain the initial settings too, to see whether the search paid.
         include_retraining: hold the retraining's epochs back from the budget.
         lease_s: seconds after which a silent worker counts as dead.
         console: where to show progress; with None nothing is shown.
@@ -83,8 +85,9 @@ def search(
         else Checkpoints(folder.absolute() / "checkpoints")
     )
     place = Place(storage or sqlite_url(folder / "study.db"), name, kept, lease_s)
-    protocol = SearchProtocol(experiment, place, seeds, include_retraining)
-    _check_budget(experiment, budget, protocol.held_back)
+    roles = ROLES if compare_initial else WINNER_ALONE
+    protocol = SearchProtocol(experiment, place, seeds, include_retraining, roles)
+    check_budget(experiment, budget, protocol.held_back)
     if storage is not None:
         open_storage(storage)  # before anything is written
     engine = choose_engine(
@@ -116,15 +119,27 @@ def _everywhere(checkpoints: str) -> str:
     return checkpoints if "://" in checkpoints else str(Path(checkpoints).absolute())
 
 
-def _check_budget(experiment: Experiment, budget: int, held_back: int) -> None:
+def check_budget(experiment: Experiment, budget: int, held_back: int = 0) -> None:
+    """Refuse a budget that does not pay for one trial, and, where measuring is charged, for what a trial sets
+    aside for that before anything was measured.
+
+    Args:
+        experiment: what would be searched.
+        budget: in GPU×epochs.
+        held_back: of it, for the retraining.
+
+    Raises:
+        ArgumentError: it is too small.
+    """
     sampler = experiment.sampler()
     assign = getattr(sampler, "next_assignment", None)
     first = assign(optuna.create_study(sampler=sampler)) if assign else Assignment(experiment.epochs)
     share = FIRST_SHARE if experiment.charge == "measures" else 0
     least = math.ceil(first.epochs * experiment.gpus * (1 + share)) + held_back
     if budget < least:
-        both = "one trial's epochs and the retraining's" if held_back else "one trial's epochs"
-        raise ArgumentError("budget", f"at least {least}, {both}", budget)
+        measured = " with their measuring" if share else ""
+        retrained = " and the retraining's" if held_back else ""
+        raise ArgumentError("budget", f"at least {least}, one trial's epochs{measured}{retrained}", budget)
 
 
 def _result(protocol: SearchProtocol, winner: FrozenTrial, found: Stage, retrained: Stage) -> Result:
@@ -142,7 +157,9 @@ def _result(protocol: SearchProtocol, winner: FrozenTrial, found: Stage, retrain
         search=found.spent,
         retraining=retrained.spent,
         winner=collect(retrained.study, "winner", winner.params),
-        initial=collect(retrained.study, "initial", experiment.initial),
+        initial=collect(retrained.study, "initial", experiment.initial)
+        if "initial" in protocol.roles
+        else None,
         pruner=experiment.pruner,
         false_kills=count_false_kills(found.study) if experiment.pruner else None,
     )

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_gn.budget import Hold
 from hpo_gn.checkpoint import Checkpoint, Checkpoints
 from hpo_gn.errors import CheckpointError, NonFiniteError
-from hpo_gn.failures import TrialFailedError, as_number, describe, one_line, users_code
+from hpo_gn.failures import DIVERGED, TrialFailedError, as_number, describe, one_line, users_code
 from hpo_gn.history import History, write_row
 from hpo_gn.measures import Batches, Measure, Row, Samples, Split, cross_entropy, measure, read_in_training
 from hpo_gn.pruning import GIVEN_UP
@@ -23,8 +23,6 @@ from hpo_gn.training import Training, can_resume
 
 REASON = "hpo_gn:reason"
 """Trial attribute that says why a trial ended before its epochs did."""
-DIVERGED = "hpo_gn:diverged"
-"""Trial attribute: the epoch at whose end, or before it, what was measured was no finite number any more."""
 ERROR = "hpo_gn:error"
 """Trial attribute: what its own code did wrong, which ended it."""
 TRACEBACK = "hpo_gn:traceback"

@@ -7,7 +7,7 @@ from hpo_gn.errors import ArgumentError
 from hpo_gn.history import History
 from hpo_gn.objectives._reads_agn import Reading, ReadsAgn
 
-UNFITTED = 1e6
+UNFITTED = 1e9
 """Where the values of models that do not pass the gate begin, and those of all others end."""
 
 
@@ -16,8 +16,8 @@ class AgnTerm(ReadsAgn):
     """α · AGN, with AGN = Σ_τ agn_τ over the epochs so far ("Can we use gradient norm…", sections 2.1 and
     4.1).
 
-    Gated, a model that is not well fitted is worth a million plus its loss: behind every fitted one whatever
-    α, since those are worth a million at most, and among its kind by loss alone.
+    Gated, a model that is not well fitted is worth a billion plus its loss: behind every fitted one, since
+    those are worth a billion at most, and among its kind by loss alone.
 
     Args:
         alpha: the weight α of AGN, finite and not negative.
@@ -39,7 +39,8 @@ class AgnTerm(ReadsAgn):
     gated: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
+        number = isinstance(self.alpha, int | float) and not isinstance(self.alpha, bool)
+        if not (number and math.isfinite(self.alpha) and self.alpha >= 0):
             raise ArgumentError("alpha", "a finite number, 0 or more", self.alpha)
         super().__post_init__()
 

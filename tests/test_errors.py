@@ -26,7 +26,12 @@ def test_the_tree_in_the_docstring_is_the_tree():
 
 @pytest.mark.parametrize(
     ("name", "base"),
-    [("ArgumentError", ValueError), ("SpaceError", ValueError), ("UnknownNameError", LookupError)],
+    [
+        ("ArgumentError", ValueError),
+        ("SpaceError", ValueError),
+        ("SpecError", ValueError),
+        ("UnknownNameError", LookupError),
+    ],
 )
 def test_an_error_is_also_what_pythons_own_would_be(name, base):
     assert issubclass(CLASSES[name], base)

@@ -14,9 +14,10 @@ from hpo_gn import Experiment, make_objective, search
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import ArgumentError, CheckpointError, StorageError, StudyError, UnknownNameError
-from hpo_gn.joining import announce, find_study, join
+from hpo_gn.joining import PROTOCOL, announce, find_study, join
 from hpo_gn.models.mlp import mlp
 from hpo_gn.protocol import SearchProtocol
+from hpo_gn.retraining import ROLE, WINNER_ALONE
 from hpo_gn.space import paper_space
 from hpo_gn.worker import Place
 from tests.slow_search import SlowSearch
@@ -116,11 +117,11 @@ def test_joining_what_is_over_ends_at_once(finished):
 def announced(tmp_path):
     """A function: experiment → URL of the database where its search is announced, with 2 epochs to spend."""
 
-    def announce_it(of):
+    def announce_it(of, **protocol):
         url = sqlite_url(tmp_path / "study.db")
         place = Place(url, "s", Checkpoints(tmp_path / "checkpoints"))
         fingerprint = of.splits("search", torch.device("cpu")).fingerprint
-        announce(SearchProtocol(of, place, seeds=1, include_retraining=False), fingerprint, limit=2)
+        announce(SearchProtocol(of, place, 1, include_retraining=False, **protocol), fingerprint, limit=2)
         return url
 
     return announce_it
@@ -133,6 +134,28 @@ def test_a_search_of_python_objects_is_joined_with_them(announced):
         join(url, workers=1)
     join(url, workers=1, experiment=of_objects)
     assert [trial.state.name for trial in find_study(url).get_trials()] == ["COMPLETE"] * 2
+
+
+def retrained(url):
+    """The roles of all retrainings."""
+    studies = optuna.get_all_study_names(url)
+    (name,) = (each for each in studies if "retraining" in each)
+    return [trial.user_attrs[ROLE] for trial in optuna.load_study(study_name=name, storage=url).trials]
+
+
+def test_workers_retrain_whom_the_announcement_says(announced):
+    url = announced(experiment(), roles=WINNER_ALONE)
+    join(url, workers=1)
+    assert retrained(url) == ["winner"]
+
+
+def test_an_announcement_of_an_older_version_means_winner_and_initial_settings(announced):
+    url = announced(experiment())
+    study = find_study(url)
+    about = study.user_attrs[PROTOCOL]
+    study.set_user_attr(PROTOCOL, {key: about[key] for key in about if key != "roles"})
+    join(url, workers=1)
+    assert retrained(url) == ["winner", "initial"]
 
 
 def test_a_worker_that_cannot_see_the_checkpoints_does_not_begin_trials_anew(announced, tmp_path):

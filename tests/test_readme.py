@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import torch
+import yaml
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -68,8 +69,13 @@ def test_the_table_of_measures_is_complete():
     assert named >= ours - {"Measure", "MeanLoss", "Accuracy"}
 
 
+def test_the_comparison_is_the_specification_that_its_command_names():
+    quick = Path(__file__).parents[1] / "benchmarks" / "compare" / "quick.yaml"
+    assert yaml.safe_load(block("yaml")) | {"name": "quick"} == yaml.safe_load(quick.read_text())
+
+
 def test_the_example_space_can_be_read(tmp_path):
-    (tmp_path / "space.yaml").write_text(block("yaml"))
+    (tmp_path / "space.yaml").write_text(block("yaml", 1))
     assert set(load_space(tmp_path / "space.yaml")) == {
         "batch_size",
         "learning_rate",

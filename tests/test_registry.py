@@ -42,6 +42,8 @@ def test_a_plugin_of_another_package_is_found(tmp_path, monkeypatch):
     assert "theirs" in registry.names("objective")
     assert "theirs" not in registry.names("searcher")
     assert registry.load("objective", "theirs")() == "hello"
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(tmp_path)])
+    assert "theirs" not in registry.names("objective")
 
 
 @pytest.mark.parametrize(

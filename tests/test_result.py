@@ -23,7 +23,7 @@ def result(winner, initial, *, params=None, failures=()):
         search=spent,
         retraining=spent,
         winner=Retrained(params or {"rate": 0.5}, tuple(winner), tuple(winner), tuple(failures)),
-        initial=Retrained({"rate": 0.1}, tuple(initial), tuple(initial)),
+        initial=None if initial is None else Retrained({"rate": 0.1}, tuple(initial), tuple(initial)),
     )
 
 
@@ -61,6 +61,14 @@ def test_a_failed_training_leaves_no_pairs():
 def test_verdict_when_the_winner_is_the_beginning():
     assert result((0.9, 0.9), (0.9, 0.9), params={"rate": 0.1}).verdict.startswith(
         "The search chose the initial settings"
+    )
+
+
+def test_without_initial_settings_there_is_no_difference_and_no_claim():
+    alone = result((0.9, 0.92), None)
+    assert alone.difference is None
+    assert alone.verdict == (
+        "Test accuracy 91.00 ± 1.41 % with the winner; the initial settings were not retrained."
     )
 
 

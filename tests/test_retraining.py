@@ -9,7 +9,8 @@ from hpo_gn.fidelity import EPOCHS
 from hpo_gn.judging import choose
 from hpo_gn.objectives import OneDeviation, Pareto, RankSum, ValLoss
 from hpo_gn.recipe import RECIPE
-from hpo_gn.retraining import find_winner
+from hpo_gn.retraining import INDEX, ROLE, ROLES, WINNER_ALONE, count_trainings, find_winner, is_prepared
+from hpo_gn.rounds import ROUNDS
 from hpo_gn.trial import REASON
 
 
@@ -70,3 +71,28 @@ def test_none_was_completed():
     study = study_of((0.5, 1.0, 2), (0.4, 1.0, 2), state=TrialState.PRUNED)
     with pytest.raises(StudyError, match=r"^none of the 2 trials was completed: why$"):
         find_winner(study, RankSum())
+
+
+BOTH = [("winner", 0), ("winner", 1), ("initial", 0), ("initial", 1)]
+
+
+@pytest.mark.parametrize(
+    ("there", "seeds", "roles", "prepared", "trainings"),
+    [
+        ([], 1, WINNER_ALONE, False, 1),
+        (BOTH[:1], 1, WINNER_ALONE, True, 1),
+        (BOTH[:1], 1, ROLES, False, 2),
+        (BOTH[:2], 1, ROLES, False, 3),
+        (BOTH, 2, ROLES, True, 4),
+        (BOTH, 2, WINNER_ALONE, True, 4),
+        (BOTH, 1, ROLES, True, 4),
+        (BOTH, 3, WINNER_ALONE, False, 5),
+    ],
+)
+def test_it_is_prepared_if_every_role_is_there_with_every_seed(there, seeds, roles, prepared, trainings):
+    study = optuna.create_study()
+    study.set_user_attr(ROUNDS, 1)
+    for role, index in there:
+        study.add_trial(optuna.create_trial(value=0.0, user_attrs={ROLE: role, INDEX: index}))
+    assert is_prepared(study, seeds, roles) is prepared
+    assert count_trainings(study, seeds, roles) == trainings

@@ -55,7 +55,8 @@ def account_of(folder, name="s"):
 
 
 def run(folder, budget=16, **changes):
-    keywords = {key: changes.pop(key) for key in ("workers", "include_retraining", "seeds") if key in changes}
+    names = ("workers", "include_retraining", "seeds", "compare_initial")
+    keywords = {key: changes.pop(key) for key in names if key in changes}
     return search(
         experiment(**changes), budget=budget, output=folder, study="s", **({"workers": 1} | keywords)
     )
@@ -159,6 +160,34 @@ def test_retraining_can_be_held_back_from_the_budget(tmp_path):
     result = run(tmp_path, budget=12, seeds=2, include_retraining=True)
     assert (result.search.spent, result.retraining.spent) == (4, 8)
     assert result.retraining.limit == 8
+
+
+def test_the_winner_can_be_retrained_alone(tmp_path):
+    result = run(tmp_path, budget=8, seeds=2, include_retraining=True, compare_initial=False)
+    assert (result.search.spent, result.retraining.spent) == (4, 4)
+    assert (len(result.winner.test_accuracy), result.initial, result.difference) == (2, None, None)
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert (written["initial"], written["difference"]) == (None, None)
+    assert written["verdict"].endswith("with the winner; the initial settings were not retrained.")
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(describe(result))
+    assert "2 seeds: 4 GPU×epochs" in shown.getvalue()
+    assert "initial settings  " not in shown.getvalue()
+
+
+def test_a_winner_retrained_beside_the_initial_settings_is_read_alone(tmp_path):
+    # So many epochs that those of both are more than the winner alone may spend.
+    both = run(tmp_path, budget=8, epochs=8, seeds=1)
+    alone = run(tmp_path, budget=8, epochs=8, seeds=1, compare_initial=False)
+    assert (alone.winner, alone.initial, alone.retraining) == (both.winner, None, both.retraining)
+    assert run(tmp_path, budget=8, epochs=8, seeds=1) == both
+
+
+def test_initial_settings_are_retrained_after_the_winner(tmp_path):
+    alone = run(tmp_path, budget=2, seeds=1, compare_initial=False)
+    both = run(tmp_path, budget=2, seeds=1)
+    assert both.winner == alone.winner
+    assert len(both.initial.test_accuracy) == 1
 
 
 @pytest.mark.slow

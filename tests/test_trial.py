@@ -7,7 +7,8 @@ from torch import nn
 
 from hpo_gn.checkpoint import Checkpoints
 from hpo_gn.errors import HoldClosedError, NonFiniteError
-from hpo_gn.trial import DIVERGED, Outcome, Start, TrialRun
+from hpo_gn.failures import DIVERGED
+from hpo_gn.trial import Outcome, Start, TrialRun
 
 
 class Training:

@@ -11,7 +11,7 @@ from rich.console import Console
 from hpo_gn.commands.compare import SpecFile, finish
 from hpo_gn.comparison.cells import make_cells
 from hpo_gn.comparison.replaying import replay_cells
-from hpo_gn.comparison.spec import read_spec, said_of
+from hpo_gn.comparison.spec import MOST_SEEDS, read_spec, said_of
 from hpo_gn.durations import format_clock
 from hpo_gn.errors import ArgumentError, HpoGnError
 from hpo_gn.file_store import as_component
@@ -30,6 +30,7 @@ def replay(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the results and the page. By default runs/<name>-replay.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Start however long it takes.")] = False,
 ) -> None:
     """Run a comparison on a recorded table: no training, hundreds of seeds in a minute.
 
@@ -38,6 +39,8 @@ def replay(
     for name, value in {"seeds": seeds, "budget": budget, "workers": workers}.items():
         if value is not None and value < 1:
             raise ArgumentError(name, "1 or more", value)
+    if seeds is not None and seeds > MOST_SEEDS:
+        raise ArgumentError("seeds", f"at most {MOST_SEEDS:,}", seeds)
     spec = read_spec(spec_file)
     if seeds is not None:
         spec = changed(spec, seeds=tuple(range(seeds)))
@@ -49,10 +52,17 @@ def replay(
         if len(spec.data) * len(spec.models) > 1:
             raise HpoGnError("a replay is of one model and one data set, since one table is")
     cells = make_cells(spec)
+    folder = output or Path("runs") / f"{as_component(spec.name)}-replay"
     began = time.monotonic()
     with said_of(spec_file):
         results = replay_cells(
-            cells, spec.table, budget=spec.budget, workers=workers, console=Console(stderr=True)
+            cells,
+            spec.table,
+            folder,
+            budget=spec.budget,
+            workers=workers,
+            console=Console(stderr=True),
+            sure=yes,
         )
     typer.echo(f"{len(results):,} replays in {format_clock(time.monotonic() - began)}.", err=True)
-    finish(spec, results, output or Path("runs") / f"{as_component(spec.name)}-replay")
+    finish(spec, results, folder)

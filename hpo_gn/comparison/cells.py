@@ -51,7 +51,7 @@ def make_cells(
         data_root: where this machine looks for data files.
 
     Raises:
-        HpoGnError: there are too many, two are the same, or one cannot start; the message names the file.
+        SpecError: there are too many, two are the same, or one cannot start; the message names the file.
     """
     with said_of(spec.path):
         if spec.size > MOST_CELLS:

@@ -9,6 +9,7 @@ from hpo_gn.durations import format_clock
 from hpo_gn.experiment import Experiment
 from hpo_gn.plan import plan
 from hpo_gn.probe import PROBED_EPOCHS, Probe, probe
+from hpo_gn.retraining import ROLES
 
 Task = tuple[str, str]
 
@@ -92,7 +93,9 @@ def forecast(
             searchers=[searcher],
             probe=None if probes is None else probes[task],
         )
-        retraining = planned.retraining
-        work_s = (planned.searchers[0].work_s or 0) + (planned.retraining_work_s or 0)
+        # A plan retrains the initial settings too, a cell its winner alone.
+        retraining = planned.retraining // len(ROLES)
+        retraining_s = (planned.retraining_work_s or 0) / len(ROLES)
+        work_s = (planned.searchers[0].work_s or 0) + retraining_s
         seconds += count * (work_s + (budget + retraining) * _WRITES * write_s)
     return Forecast(len(cells), budget, retraining, None if probes is None else seconds / workers, workers)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from hpo_gn.budget import Ledger, TrialEntry
 from hpo_gn.comparison.cells import Cell
-from hpo_gn.comparison.incumbents import Price, find_incumbents
+from hpo_gn.comparison.incumbents import Price, find_incumbents, moments_of
 from hpo_gn.comparison.result import CellResult, Incumbent
 from hpo_gn.errors import (
     ArgumentError,
@@ -77,6 +77,7 @@ def run_cell(
             output=folder_of(cell, output),
             checkpoints=checkpoints,
             seeds=retrainings,
+            compare_initial=False,
             lease_s=lease_s,
         )
     except NOT_THE_CELLS:
@@ -131,7 +132,8 @@ def _incumbents(
     winner: Retrained | None,
 ) -> tuple[Incumbent, ...]:
     prices = {entry.trial: Price(entry.spent, entry.training_s + entry.measuring_s) for entry in entries}
-    incumbents = find_incumbents(experiment.objective, trials, prices)
+    moments = moments_of((trial.number for trial in trials), prices)
+    incumbents = find_incumbents(experiment.objective, trials, moments)
     if winner is None or not incumbents:
         return incumbents
     return (*incumbents[:-1], replace(incumbents[-1], test_accuracy=winner.test_accuracy))

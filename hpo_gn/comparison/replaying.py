@@ -1,5 +1,7 @@
 """Replaying the cells of a comparison on a recorded table: no training, so hundreds of seeds."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,32 +16,46 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hpo_gn.comparison.cells import Cell
 from hpo_gn.comparison.result import CellResult
 from hpo_gn.crew import forkserver
+from hpo_gn.durations import format_clock
 from hpo_gn.errors import HpoGnError
 from hpo_gn.recorded import RecordedTable, read_table, replay
 
+_LONG_S = 3600.0
 _TOGETHER = 16
 """Cells that a process takes at a time."""
 
 
 def replay_cells(
-    cells: Sequence[Cell], table: Path, *, budget: int, workers: int, console: Console
+    cells: Sequence[Cell],
+    table: Path,
+    output: Path,
+    *,
+    budget: int,
+    workers: int,
+    console: Console,
+    sure: bool = False,
 ) -> list[CellResult]:
     """The result of each cell, in their order.
 
     Args:
         cells: of a comparison of one model and data set, the table's.
         table: file of the recorded runs.
+        output: folder for the results, made before the replays begin, which must not be for nothing.
         budget: of each, in GPU×epochs.
         workers: processes.
-        console: where to show progress.
+        console: where to show progress, and before it how long it will take.
+        sure: start however long that is.
 
     Raises:
-        HpoGnError: the table cannot be read, is of another experiment, or lacks what an objective needs.
+        HpoGnError: the table cannot be read, is of another experiment, or lacks what an objective needs; or
+            it takes longer than an hour, and nobody is sure.
     """
-    recorded = read_table(table)
-    first = {(cell.labels.method, cell.labels.task): cell for cell in reversed(cells)}
-    for cell in first.values():  # every method once, before hundreds of seeds
-        _replayed(cell, recorded, budget)
+    seconds = _first_of_each(cells, read_table(table), budget) / workers
+    expected = f"{len(cells):,} replays: about {format_clock(seconds)}, {workers} at once"
+    if seconds > _LONG_S and not sure:
+        raise HpoGnError(f"{expected}; give --yes to start, or fewer --seeds")
+    output.mkdir(parents=True, exist_ok=True)
+    console.print(f"{expected}.", highlight=False)
     chunks = [cells[start : start + _TOGETHER] for start in range(0, len(cells), _TOGETHER)]
     results: list[CellResult] = []
     with _pool(workers, table, budget) as pool, _progress(console) as progress:
@@ -48,6 +64,17 @@ def replay_cells(
             results += chunk
             progress.update(task, completed=len(results))
     return results
+
+
+def _first_of_each(cells: Sequence[Cell], recorded: RecordedTable, budget: int) -> float:
+    """Replay every method once, before hundreds of seeds; the seconds that all will take one by one."""
+    counts = Counter(cell.labels.method for cell in cells)
+    seconds = 0.0
+    for method, cell in {cell.labels.method: cell for cell in reversed(cells)}.items():
+        began = time.monotonic()
+        _replayed(cell, recorded, budget)
+        seconds += counts[method] * (time.monotonic() - began)
+    return seconds
 
 
 def _replayed(cell: Cell, recorded: RecordedTable, budget: int) -> CellResult:

@@ -83,15 +83,16 @@ def _verdicts(summary: Summary, against: Sequence[Against]) -> Section | None:
     confidence = against[0].difference.confidence
     note = (
         f"Points of test accuracy over {summary.baseline} with the same searcher and pruner, in pairs of the "
-        f"same task and seed. Intervals: bootstrap at {100 * confidence:.4g} %, so that all {len(against)} "
-        "together hold at 95 % (Bonferroni); p: sign-flip test, corrected by Holm. Wins: share of pairs, "
-        "ties half. d: mean over standard deviation. Time: of the search, over the baseline's, median over "
-        "pairs."
+        f"same task and seed. Intervals: the wider of bootstrap and Student at {100 * confidence:.4g} %, so "
+        f"that all {len(against)} together hold at 95 % (Bonferroni); p: Student's, corrected by Holm. Wins: "
+        "share of pairs, ties half. d: mean over standard deviation. Time: of the search, over the "
+        "baseline's, median over pairs."
     )
     text = (
         "Helped or hurt means that the interval leaves out 0; no evidence, that it does not; too few to "
-        f"tell, that there are fewer than {FEWEST_PAIRS} pairs. A winner whose training failed, and a search "
-        "without a winner, count as the accuracy of always naming the most frequent class.",
+        f"tell, that there are fewer than {FEWEST_PAIRS} pairs, or tasks with a single one. A winner whose "
+        "training failed, and a search without a winner, count as the accuracy of always naming the most "
+        "frequent class.",
         _scope(summary),
     )
     table = Table(f"Every objective against {summary.baseline}", columns, rows, note)
@@ -169,7 +170,7 @@ def _overtuning(summary: Summary) -> Section | None:
             *names.of(each.method, each.task),
             points(each.overtuning),
             percent(each.overtuned),
-            str(each.cells),
+            str(each.known),
         )
         for each in found
     ]

@@ -1,6 +1,7 @@
 """What one cell of a comparison gave."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -109,8 +110,8 @@ class CellResult:
         return sum(accuracies) / len(accuracies) if accuracies else float("nan")
 
     def to_json(self) -> str:
-        """As one line."""
-        return json.dumps(asdict(self))
+        """As one line; a number that is not finite is null."""
+        return json.dumps(_finite(asdict(self)), allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -124,10 +125,25 @@ class CellResult:
             if given.keys() != {field.name for field in fields(cls)}:
                 raise ValueError("other fields")
             incumbents = tuple(
-                Incumbent(**each | {"test_accuracy": tuple(each["test_accuracy"])})
+                Incumbent(**_numbers(each) | {"test_accuracy": tuple(each["test_accuracy"])})
                 for each in given["incumbents"]
             )
             listed = {name: tuple(given[name]) for name in ("test_accuracy", "test_loss")}
-            return cls(**given | listed | {"labels": Labels(**given["labels"]), "incumbents": incumbents})
+            numbers = {"chance": math.nan if given["chance"] is None else given["chance"]}
+            return cls(
+                **given | numbers | listed | {"labels": Labels(**given["labels"]), "incumbents": incumbents}
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"not a result of a cell: {error}") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in given.items()}

@@ -23,7 +23,17 @@ def lead_of(summary: Summary, against: Sequence[Against]) -> str:
         for verdict, names in words.items()
         if names
     ]
-    return f"Against {summary.baseline}, in test accuracy at equal budget: {'; '.join(parts)}."
+    verdicts = f"Against {summary.baseline}, in test accuracy at equal budget: {'; '.join(parts)}."
+    return verdicts + _untested(summary)
+
+
+def _untested(summary: Summary) -> str:
+    """How many winners have a test accuracy, where not all have."""
+    tested = sum(not math.isnan(each.score) for each in summary.results)
+    if tested == len(summary.results):
+        return ""
+    everything = len(summary.results)
+    return f" {tested} of {everything} winners were tested; the others are in no figure of test accuracy."
 
 
 def _name(method: Method) -> str:

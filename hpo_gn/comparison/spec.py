@@ -25,7 +25,7 @@ from typing import Any
 from ConfigSpace import ConfigurationSpace
 
 from hpo_gn.comparison.choice import ONE_BUDGET, Choice, Shown, read_choices, settings_of
-from hpo_gn.errors import ArgumentError, HpoGnError, UnknownNameError
+from hpo_gn.errors import ArgumentError, HpoGnError, SpecError, UnknownNameError
 from hpo_gn.registry import load
 from hpo_gn.space import load_space, paper_space
 from hpo_gn.space_file import read_document
@@ -89,7 +89,7 @@ def read_spec(path: str | Path) -> Spec:
     """The specification of a YAML file; files that it names are looked for beside it.
 
     Raises:
-        HpoGnError: the file cannot be read, or the first thing that is wrong in it, with the file and the
+        SpecError: the file cannot be read, or the first thing that is wrong in it, with the file and the
             key.
     """
     path = Path(path)
@@ -102,11 +102,11 @@ def read_spec(path: str | Path) -> Spec:
 
 @contextmanager
 def said_of(path: Path) -> Iterator[None]:
-    """Errors inside name the file."""
+    """Errors inside become SpecErrors, which name the file."""
     try:
         yield
     except HpoGnError as error:
-        raise HpoGnError(f"{path}: {error}") from None
+        raise SpecError(f"{path}: {error}") from None
 
 
 class _Reader:
@@ -218,7 +218,7 @@ def _is_seed(value: Any) -> bool:
 def _is_seeds(value: Any) -> bool:
     if isinstance(value, list):
         return len(value) > 0 and all(map(_is_seed, value))
-    return _is_positive(value) and value <= _MOST_SEEDS
+    return _is_positive(value) and value <= MOST_SEEDS
 
 
 def _is_name(value: Any) -> bool:
@@ -226,7 +226,7 @@ def _is_name(value: Any) -> bool:
 
 
 _LONGEST = 100
-_MOST_SEEDS = 10_000
+MOST_SEEDS = 10_000
 
 _Rule = tuple[str, Callable[[Any], bool]]
 _POSITIVE: _Rule = ("a positive integer", _is_positive)
@@ -252,7 +252,7 @@ _OF_EXPERIMENT: dict[str, _Rule] = {
 _RULES: dict[str, _Rule] = {
     **_OF_EXPERIMENT,
     "name": (f"1 to {_LONGEST} printable characters without /", _is_name),
-    "seed": (f"a number of seeds up to {_MOST_SEEDS:,}, or a list of seeds", _is_seeds),
+    "seed": (f"a number of seeds up to {MOST_SEEDS:,}, or a list of seeds", _is_seeds),
     "budget": _POSITIVE,
     "retrainings": _POSITIVE,
     "baseline": ("the name of an objective with its settings", lambda value: isinstance(value, str)),

@@ -54,6 +54,7 @@ class MethodSummary:
         measuring: share of them that measuring took.
         overtuning: mean over the seeds; NaN where the incumbents were not tested.
         overtuned: share of the searches that lost anything by going on; NaN likewise.
+        known: in how many searches that is known.
     """
 
     method: Method
@@ -70,6 +71,7 @@ class MethodSummary:
     measuring: float
     overtuning: float
     overtuned: float
+    known: int
 
 
 class Summary:
@@ -201,6 +203,7 @@ def _summarize(method: Method, task: Task, results: Sequence[CellResult]) -> Met
         measuring=sum(each.measuring_s for each in results) / seconds if seconds else math.nan,
         overtuning=mean(lost) if lost else math.nan,
         overtuned=mean(each > 0 for each in lost) if lost else math.nan,
+        known=len(lost),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hpo_gn.local_files import LocalFiles
 from hpo_gn.page.drawing import Figure, figure
 from hpo_gn.page.text import latex, markdown, plain
 
@@ -148,12 +149,9 @@ def write_document(
         "md": _markdown(title, lead, sections),
         "tex": _latex(title, lead, sections),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
     for ending, content in contents.items():
-        files.append(folder / f"{stem}.{ending}")
-        files[-1].write_text(content.rstrip("\n") + "\n", encoding="utf-8")
-    return files[0], files[1], files[2]
+        LocalFiles(folder).write(f"{stem}.{ending}", f"{content.rstrip()}\n".encode())
+    return folder / f"{stem}.html", folder / f"{stem}.md", folder / f"{stem}.tex"
 
 
 def _markdown(title: str, lead: str, sections: Sequence[Section]) -> str:

@@ -13,6 +13,7 @@ from hpo_gn.errors import ArgumentError, StudyError
 from hpo_gn.joining import PROTOCOL, try_out
 from hpo_gn.protocol import SearchProtocol
 from hpo_gn.recipe import RECIPE, from_recipe
+from hpo_gn.retraining import WINNER_ALONE
 from hpo_gn.worker import Place
 
 
@@ -39,8 +40,8 @@ def can_retrain(study: optuna.Study) -> bool:
 
 
 def retrain(storage: str, study: optuna.Study, trials: Sequence[int], means: Means, console: Console) -> None:
-    """Retrain trials of a finished search on the full training set, beside its initial settings and with the
-    same seeds as its winner was; what was begun before is continued.
+    """Retrain trials of a finished search on the full training set, with the same seeds as its winner was;
+    what was begun before is continued.
 
     Args:
         storage: URL of the study's database.
@@ -86,4 +87,5 @@ def _protocol(storage: str, study: optuna.Study, means: Means) -> SearchProtocol
         Place(storage, name, kept, about["lease_s"]),
         about["seeds"],
         include_retraining=False,
+        roles=WINNER_ALONE,
     )

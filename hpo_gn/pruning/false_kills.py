@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import binomtest
 
 from hpo_gn.errors import ArgumentError
+from hpo_gn.failures import DIVERGED
 from hpo_gn.fidelity import epochs_of
 from hpo_gn.pruning.shadows import GIVEN_UP
 
@@ -29,7 +30,7 @@ class FalseKills:
     Args:
         trials: finished trials, pruned and failed ones included.
         given_up: trials stopped by the pruner.
-        shadows: trials that it gave up but that went on until they were completed.
+        shadows: trials that it gave up but that went on until they were completed or diverged.
         wrong: shadows among the `top` best of the trials trained for as many epochs.
         top: how many best ones.
         confidence: of the bounds, in (0, 1).
@@ -116,9 +117,9 @@ def shadows_needed(level: float, confidence: float = 0.95) -> int:
 def count_false_kills(study: Study, top: int = 3, confidence: float = 0.95) -> FalseKills:
     """Count what a `ShadowedPruner` gave up in a study, finished or running, from its trials alone.
 
-    A shadow that failed, still runs, or was pruned by its own code does not count: most that fail have
-    diverged, so this, too, errs on the safe side. Where no epochs are assigned to trials, a trial's epochs
-    are the last step of the longest completed one.
+    A shadow that diverged was given up rightly. One that failed otherwise, still runs, or was pruned by its
+    own code does not count. Where no epochs are assigned to trials, a trial's epochs are the last step of the
+    longest completed one.
 
     Args:
         study: anyone's, of one objective.
@@ -137,8 +138,8 @@ def count_false_kills(study: Study, top: int = 3, confidence: float = 0.95) -> F
     trials = study.get_trials(deepcopy=False)
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     epochs = max((trial.last_step or 0 for trial in completed), default=0)
-    stopped = _given_up(trials, shadow=False, states=(TrialState.PRUNED,))
-    shadows = _given_up(trials, shadow=True, states=(TrialState.COMPLETE,))
+    stopped = [trial for trial in _given_up(trials, shadow=False) if trial.state == TrialState.PRUNED]
+    shadows = [trial for trial in _given_up(trials, shadow=True) if _is_over(trial)]
     return FalseKills(
         trials=sum(trial.state.is_finished() for trial in trials),
         given_up=len(stopped),
@@ -151,11 +152,16 @@ def count_false_kills(study: Study, top: int = 3, confidence: float = 0.95) -> F
     )
 
 
-def _given_up(
-    trials: Sequence[FrozenTrial], *, shadow: bool, states: tuple[TrialState, ...]
-) -> list[FrozenTrial]:
-    given_up = [trial for trial in trials if GIVEN_UP in trial.user_attrs and trial.state in states]
+def _given_up(trials: Sequence[FrozenTrial], *, shadow: bool) -> list[FrozenTrial]:
+    given_up = [trial for trial in trials if GIVEN_UP in trial.user_attrs]
     return [trial for trial in given_up if trial.user_attrs[GIVEN_UP]["shadow"] == shadow]
+
+
+def _is_over(shadow: FrozenTrial) -> bool:
+    """Whether it was trained for as long as it could be."""
+    return shadow.state == TrialState.COMPLETE or (
+        shadow.state == TrialState.FAIL and DIVERGED in shadow.user_attrs
+    )
 
 
 def _is_wrong(
@@ -175,8 +181,11 @@ def _loss(trial: FrozenTrial, direction: StudyDirection) -> float:
 
 
 def _ran(trial: FrozenTrial) -> int:
-    """Epochs that a trial reported, those before it was given up at least."""
-    return max(trial.last_step or 0, int(trial.user_attrs[GIVEN_UP]["epoch"]))
+    """Epochs that a trial ran: those that it reported, those before it was given up at least, and the one in
+    which it diverged.
+    """
+    given_up = int(trial.user_attrs[GIVEN_UP]["epoch"])
+    return max(trial.last_step or 0, given_up, int(trial.user_attrs.get(DIVERGED, 0)))
 
 
 def _percent(share: float) -> str:

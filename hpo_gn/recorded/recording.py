@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_gn.budget import Ledger
 from hpo_gn.budget.statement import TrialEntry
 from hpo_gn.errors import DataError, StorageError
+from hpo_gn.failures import DIVERGED
 from hpo_gn.hardware import processor
 from hpo_gn.history import History
 from hpo_gn.joining import find_study
 from hpo_gn.recorded.table import FORMAT, RecordedRun, RecordedTable, read_table, write_table
-from hpo_gn.result import Retrained
 from hpo_gn.retraining import collect, retraining_name
 from hpo_gn.studies import EXPERIMENT
-from hpo_gn.trial import DIVERGED, REASON
+from hpo_gn.trial import REASON
 from hpo_gn.worker import FINGERPRINT
 
 
@@ -108,12 +108,17 @@ def _retrained(study: optuna.Study, runs: list[RecordedRun]) -> dict[int, dict[s
             continue
         retraining = optuna.load_study(study_name=name, storage=storage)
         for each in (each for each in runs if each.params == initial):
-            found.setdefault(each.number, _as_tests(collect(retraining, "initial", each.params)))
-        found[run.number] = _as_tests(collect(retraining, "winner", run.params))
+            if tests := _tests_of(retraining, "initial", each):
+                found.setdefault(each.number, tests)
+        found[run.number] = _tests_of(retraining, "winner", run)
     return found
 
 
-def _as_tests(retrained: Retrained) -> dict[str, Any]:
+def _tests_of(retraining: optuna.Study, role: str, run: RecordedRun) -> dict[str, Any]:
+    """Nothing where the role was not retrained."""
+    retrained = collect(retraining, role, run.params)
+    if not retrained.test_accuracy and not retrained.failures:
+        return {}
     return {
         "test_accuracy": retrained.test_accuracy,
         "test_loss": retrained.test_loss,

@@ -11,19 +11,21 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_gn.books import Books
 from hpo_gn.budget.arguments import checked_integer
-from hpo_gn.errors import ArgumentError, DataError
+from hpo_gn.comparison.incumbents import Moment
+from hpo_gn.errors import DataError
 from hpo_gn.experiment import Experiment
-from hpo_gn.failures import TrialFailedError, as_number, users_code
-from hpo_gn.fidelity import Assignment, continues, epochs_of, format_epochs
+from hpo_gn.failures import DIVERGED, TrialFailedError, as_number, users_code
+from hpo_gn.fidelity import continues, epochs_of, format_epochs
 from hpo_gn.history import History
 from hpo_gn.paper_books import PaperBooks, PaperHold, paper_study
 from hpo_gn.recorded.nearest import NearestRuns
 from hpo_gn.recorded.needs import Needs, check_table
-from hpo_gn.recorded.replayed import RECORDED_RUN, Moment, Replayed
+from hpo_gn.recorded.replayed import RECORDED_RUN, Replayed
 from hpo_gn.recorded.table import RecordedRun, RecordedTable
-from hpo_gn.rounds import FIRST_SHARE, Claim, Rounds, Rules
+from hpo_gn.rounds import Claim, Rounds, Rules
+from hpo_gn.search import check_budget
 from hpo_gn.studies import EXPERIMENT, default_name
-from hpo_gn.trial import DIVERGED, ERROR, Outcome, judge
+from hpo_gn.trial import ERROR, Outcome, judge
 from hpo_gn.worker import FINGERPRINT
 
 
@@ -94,7 +96,7 @@ class _Replay:
         while self._queue.advance():
             elapsed_s += self._run_round()
         if not self._moments:
-            self._refuse_budget()
+            check_budget(self._experiment, self._budget)
         return Replayed(
             experiment=self._experiment,
             table=self._table,
@@ -188,13 +190,6 @@ class _Replay:
         if parent.state == TrialState.COMPLETE:
             return epochs_of(parent, self._experiment.epochs)
         return max(0, len(History.of(parent)) - 1)  # given up before a checkpoint of that epoch was saved
-
-    def _refuse_budget(self) -> None:
-        assign = getattr(self._queue.study.sampler, "next_assignment", None)
-        first = assign(self._queue.study) if assign else Assignment(self._experiment.epochs)
-        share = FIRST_SHARE if self._charges else 0
-        least = math.ceil(first.epochs * self._experiment.gpus * (1 + share))
-        raise ArgumentError("budget", f"at least {least}, one trial's epochs", self._budget)
 
 
 def _write_row(trial: optuna.Trial, run: RecordedRun, epoch: int) -> None:

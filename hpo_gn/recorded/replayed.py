@@ -1,39 +1,25 @@
 """What a replay gave."""
 
-import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from hpo_gn.comparison.incumbents import Moment, find_incumbents
 from hpo_gn.comparison.result import CellResult, Incumbent, Labels
-from hpo_gn.errors import StudyError
+from hpo_gn.data import open_data
+from hpo_gn.errors import HpoGnError, StudyError
 from hpo_gn.experiment import Experiment
 from hpo_gn.fidelity import epochs_of
 from hpo_gn.history import History
-from hpo_gn.judging import choose, completed, values_of
+from hpo_gn.judging import choose
 from hpo_gn.recorded.table import RecordedRun, RecordedTable
 
 RECORDED_RUN = "hpo_gn:recorded_run"
 """Trial attribute of a replay: the number of the recorded run that stood for its configuration."""
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When a trial of a replay ended.
-
-    Args:
-        trial: its number.
-        spent: GPU×epochs of the search by then.
-        seconds: of training and measuring by then, over all workers.
-    """
-
-    trial: int
-    spent: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -76,17 +62,20 @@ class Replayed:
         """The best run from each moment on at which it changed: what the objective would have chosen among
         the trials that had ended by then.
         """
-        found: list[Incumbent] = []
-        for moment, trial, value in self._best():
-            if not found or found[-1].trial != trial.number:
-                found.append(self._incumbent(moment, trial, value))
-        return tuple(found)
+        trials = self.study.get_trials(deepcopy=False)
+        found = find_incumbents(self.experiment.objective, trials, self.moments, self._history)
+        return tuple(
+            replace(each, test_accuracy=self._run(trials[each.trial]).test_accuracy) for each in found
+        )
 
     def result(self, labels: Labels) -> CellResult:
         """The replay as a cell of a comparison. The winner's parameters are those that were trained, its
         recorded run's.
 
-        Chance is the share of the training set's most frequent class, where the table has it, else NaN.
+        Chance, which is what a failure counts as, is the share of the training set's most frequent class if
+        the table has it; else that of each of equally frequent classes if the data set is a registered one,
+        which says how many it has; else 0, the worst there is. A winner by a few epochs of BOHB's whose run
+        diverged later, as its retraining would have, is a failure.
         """
         trials = self.study.get_trials(deepcopy=False)
         try:
@@ -105,15 +94,17 @@ class Replayed:
             params={} if winner is None else winner.params,
             test_accuracy=() if winner is None else winner.test_accuracy,
             test_loss=() if winner is None else winner.test_loss,
-            failed_retrainings=0 if winner is None else winner.failed_retrainings,
+            failed_retrainings=0 if winner is None else _failed(winner),
             chance=self._chance,
             failure=failure,
         )
 
     @property
     def _chance(self) -> float:
-        rows = (run.history.rows[-1] for run in self.table.runs if run.history.rows)
-        return next((row["train_majority"] for row in rows if "train_majority" in row), math.nan)
+        for run in self.table.runs:
+            if run.history.rows and "train_majority" in run.history.rows[-1]:
+                return run.history.rows[-1]["train_majority"]
+        return _even_share(self.experiment)
 
     @cached_property
     def _runs(self) -> dict[int, RecordedRun]:
@@ -122,34 +113,23 @@ class Replayed:
     def _run(self, trial: FrozenTrial) -> RecordedRun:
         return self._runs[trial.user_attrs[RECORDED_RUN]]
 
-    def _best(self) -> Iterator[tuple[Moment, FrozenTrial, float]]:
-        """After each completed trial the best one so far, and its value among those there were."""
-        trials = self.study.get_trials(deepcopy=False)
-        histories: dict[int, History] = {}
-        ended: list[FrozenTrial] = []
-        for moment in self.moments:
-            trial = trials[moment.trial]
-            ended.append(trial)
-            if trial.state != TrialState.COMPLETE:
-                continue
-            epochs = epochs_of(trial, self.experiment.epochs)
-            histories[trial.number] = self._run(trial).history.upto(epochs)
-            candidates = completed(ended)
-            values = values_of(self.experiment.objective, [histories[each.number] for each in candidates])
-            value, best = min(
-                zip(values, candidates, strict=True), key=lambda pair: (pair[0], pair[1].number)
-            )
-            yield moment, best, value
+    def _history(self, trial: FrozenTrial) -> History:
+        return self._run(trial).history.upto(epochs_of(trial, self.experiment.epochs))
 
-    def _incumbent(self, moment: Moment, trial: FrozenTrial, value: float) -> Incumbent:
-        run = self._run(trial)
-        row = run.history.rows[epochs_of(trial, self.experiment.epochs) - 1]
-        return Incumbent(
-            trial=trial.number,
-            epochs=moment.spent,
-            seconds=moment.seconds,
-            value=value,
-            val_loss=row.get("val_loss", math.nan),
-            val_accuracy=row.get("val_accuracy", math.nan),
-            test_accuracy=run.test_accuracy,
-        )
+
+def _failed(winner: RecordedRun) -> int:
+    return winner.failed_retrainings if winner.completed or winner.tested else 1
+
+
+def _even_share(experiment: Experiment) -> float:
+    """The share of each class, were all equally frequent; 0 where only reading the data could tell how many
+    there are.
+    """
+    data = experiment.data
+    if isinstance(data, str):
+        if ":" in data or data.endswith(".npz"):
+            return 0.0
+        with suppress(HpoGnError):
+            return 1 / open_data(data, experiment.data_root).classes
+        return 0.0
+    return 1 / data.classes

@@ -6,7 +6,7 @@ import pytest
 from hpo_gn.comparison.cells import make_cells, pick
 from hpo_gn.comparison.result import Labels
 from hpo_gn.comparison.spec import read_spec
-from hpo_gn.errors import HpoGnError, UnknownNameError
+from hpo_gn.errors import SpecError, UnknownNameError
 from tests.comparison.written import write_spec
 
 AGN = {"name": "agn-val", "alpha": 1e-3}
@@ -70,6 +70,10 @@ def test_a_pruners_settings_are_not_those_of_cells_without_one(tmp_path):
         ({"pruner": {"name": "median", "signal": "s-f"}}, "signal must be left out"),
         ({"pruner": {"name": "give-up", "shadows": 2}}, "shadows must be from 0 to 1, got 2"),
         ({"budget": 3}, "searcher random: the budget does not pay a single trial; a budget of at least 4"),
+        (
+            {"charge": "measures", "budget": 7},
+            "the budget does not pay a single trial; a budget of at least 8",
+        ),
         ({"eta": 1}, "eta must be 2 or more, got 1"),
         (
             {"seed": 10_000, "objective": [{"name": "agn-val", "alpha": [i / 100 for i in range(11)]}]},
@@ -78,7 +82,7 @@ def test_a_pruners_settings_are_not_those_of_cells_without_one(tmp_path):
     ],
 )
 def test_what_no_cell_can_be_made_of_is_one_line_with_the_file(tmp_path, changes, message):
-    with pytest.raises(HpoGnError, match=re.escape(message)) as raised:
+    with pytest.raises(SpecError, match=re.escape(message)) as raised:
         cells(tmp_path, **changes)
     assert str(raised.value).startswith(f"{tmp_path / 'small.yaml'}: ")
 

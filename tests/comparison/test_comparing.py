@@ -53,7 +53,7 @@ def test_a_failed_cell_is_kept_and_others_go_on(comparing, capsys):
     assert fine.trials == {"complete": 2}
     assert 0.1 < fine.chance < 0.12
     said = capsys.readouterr()
-    assert "2 cells × 8 = 16 GPU×epochs, and 16 of retraining: about 0:0" in said.err
+    assert "2 cells × 8 = 16 GPU×epochs, and 8 of retraining: about 0:0" in said.err
     assert "2/2 cells, 1 failed" in said.err
     assert str(comparing.output / "comparison.html") in said.out
 

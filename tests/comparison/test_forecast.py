@@ -23,15 +23,15 @@ def test_time_is_that_of_training_measuring_retraining_and_writing(cells):
         probes={("mlp", "digits"): PROBE},
         write_s=0.01,
     )
-    search_s, retraining_s = 8 * (2 + 1), 2 * 2 * 4 * 2 * 5
-    writing_s = (8 + 16) * 10 * 0.01
-    assert found.retraining == 16
+    search_s, retraining_s = 8 * (2 + 1), 2 * 4 * 2 * 5
+    writing_s = (8 + 8) * 10 * 0.01
+    assert found.retraining == 8
     assert found.seconds == pytest.approx(6 / 3 * (search_s + retraining_s + writing_s))
     assert str(found).startswith(
-        "6 cells × 8 = 48 GPU×epochs, and 96 of retraining: about 0:06:13, 3 at once"
+        "6 cells × 8 = 48 GPU×epochs, and 48 of retraining: about 0:03:31, 3 at once"
     )
 
 
 def test_without_a_probe_nothing_is_said_of_time(cells):
     found = forecast(cells[:1], budget=8, retrainings=1, workers=1)
-    assert str(found) == "1 cell × 8 = 8 GPU×epochs, and 8 of retraining"
+    assert str(found) == "1 cell × 8 = 8 GPU×epochs, and 4 of retraining"

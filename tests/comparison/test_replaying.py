@@ -45,6 +45,21 @@ def results(folder):
     return [CellResult.from_json(line) for line in (folder / "cells.jsonl").read_text().splitlines()]
 
 
+def test_millions_of_seeds_by_mistake_are_refused_at_once(tmp_path):
+    with pytest.raises(HpoGnError, match="seeds must be at most 10,000, got 1000000000"):
+        replay(spec_with_table(tmp_path), seeds=10**9, workers=1, output=tmp_path / "one")
+
+
+def test_hours_of_replays_want_a_yes(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo_gn.comparison.replaying._LONG_S", 0.0)
+    spec = spec_with_table(tmp_path, seed=2)
+    with pytest.raises(HpoGnError, match=r"4 replays: about \d+:\d\d:\d\d, 1 at once; give --yes"):
+        replay(spec, workers=1, output=tmp_path / "one")
+    assert not (tmp_path / "one" / "cells.jsonl").exists()
+    replay(spec, workers=1, output=tmp_path / "one", yes=True)
+    assert len(results(tmp_path / "one")) == 4
+
+
 def test_every_seed_of_every_method_is_replayed(tmp_path, capsys):
     spec = spec_with_table(tmp_path)
     replay(spec, seeds=20, workers=1, output=tmp_path / "one")

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from hpo_gn.comparison.result import CellResult
+from hpo_gn.comparison.result import CellResult, Incumbent
 from hpo_gn.errors import DataError
 from tests.comparison.cell_results import failed, result
 
@@ -13,6 +13,15 @@ def test_json_gives_it_back(cell):
     line = cell.to_json()
     assert "\n" not in line
     assert CellResult.from_json(line).to_json() == line
+
+
+def test_what_is_not_finite_is_null_in_json_and_nan_again():
+    unknown = Incumbent(0, 8.0, 10.0, math.inf, math.nan, 0.8)
+    line = result(incumbents=(unknown,), chance=math.nan).to_json()
+    assert "NaN" not in line
+    assert "Infinity" not in line
+    found = CellResult.from_json(line)
+    assert all(math.isnan(each) for each in (found.chance, found.incumbents[0].val_loss))
 
 
 def test_json_keeps_every_type():

@@ -4,7 +4,7 @@ import pytest
 
 from hpo_gn.comparison.choice import Choice
 from hpo_gn.comparison.spec import read_spec
-from hpo_gn.errors import HpoGnError
+from hpo_gn.errors import SpecError
 from hpo_gn.space import paper_space
 from tests.comparison.written import SPACE, write_spec, write_training
 
@@ -96,7 +96,7 @@ def test_what_is_wrong_is_one_line_with_the_file_and_the_key(tmp_path, changes, 
         path.write_text(path.read_text()[:-1] + f', "name": "{name}"}}')
     else:
         write_spec(tmp_path, **changes)
-    with pytest.raises(HpoGnError, match=re.escape(message)) as raised:
+    with pytest.raises(SpecError, match=re.escape(message)) as raised:
         read_spec(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
@@ -119,12 +119,12 @@ def test_what_is_wrong_is_one_line_with_the_file_and_the_key(tmp_path, changes, 
 def test_a_file_that_is_no_specification_is_one_line(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(HpoGnError, match=re.escape(message)) as raised:
+    with pytest.raises(SpecError, match=re.escape(message)) as raised:
         read_spec(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(HpoGnError, match=r"gone\.yaml: cannot be read: No such file or directory"):
+    with pytest.raises(SpecError, match=r"gone\.yaml: cannot be read: No such file or directory"):
         read_spec(tmp_path / "gone.yaml")

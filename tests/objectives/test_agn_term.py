@@ -61,7 +61,7 @@ def test_normalized_does_not_depend_on_the_length_of_the_same_run_again(agns, ti
 
 
 @BOTH
-@pytest.mark.parametrize("alpha", [-1e-9, math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("alpha", [-1e-9, math.nan, math.inf, -math.inf, "1e-3", True])
 def test_an_alpha_out_of_range_is_refused(objective, loss, alpha):
     with pytest.raises(ArgumentError) as raised:
         objective(alpha=alpha)

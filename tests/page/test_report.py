@@ -16,7 +16,7 @@ from hpo_gn.database_url import sqlite_url
 from hpo_gn.errors import StorageError, StudyError, UnknownNameError
 from hpo_gn.page.report import _command, report_study
 from hpo_gn.page.retrain import Means
-from hpo_gn.retraining import retraining_name
+from hpo_gn.retraining import ROLE, retraining_name
 from tests.page.studies import STUDY
 
 MEANS = Means(workers=1, device="cpu")
@@ -66,11 +66,12 @@ def test_choices_that_are_missing_are_retrained_once(copied, tmp_path):
     added = set(optuna.get_all_study_names(copied)) - before
     assert added
     assert all(name.startswith(retraining_name(STUDY, 0)[:-1]) for name in added)
-    trials = sum(len(optuna.load_study(study_name=name, storage=copied).trials) for name in added)
+    trained = [optuna.load_study(study_name=name, storage=copied).trials for name in added]
+    assert all([trial.user_attrs[ROLE] for trial in trials] == ["winner"] * 2 for trials in trained)
     console = Console(record=True, width=200)
     assert report_study(copied, means=MEANS, console=console) == found
     assert console.export_text() == ""
-    assert sum(len(optuna.load_study(study_name=name, storage=copied).trials) for name in added) == trials
+    assert [optuna.load_study(study_name=name, storage=copied).trials for name in added] == trained
 
 
 @pytest.mark.slow

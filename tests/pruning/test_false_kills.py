@@ -9,6 +9,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
 from hpo_gn.errors import ArgumentError
+from hpo_gn.failures import DIVERGED
 from hpo_gn.fidelity import EPOCHS
 from hpo_gn.pruning import GIVEN_UP, FalseKills, ShadowedPruner, count_false_kills
 
@@ -66,13 +67,29 @@ def test_a_shadow_is_wrong_if_it_ends_in_the_top(shadow, top, wrong, direction):
 
 @pytest.mark.parametrize(
     "uncounted",
-    [trial(state=RUNNING, given_up=4), trial(1.0, state=PRUNED, ran=6, given_up=4)],
-    ids=["still runs", "its own code pruned it"],
+    [
+        trial(state=RUNNING, given_up=4),
+        trial(1.0, state=PRUNED, ran=6, given_up=4),
+        trial(state=FAIL, ran=6, given_up=4),
+    ],
+    ids=["still runs", "its own code pruned it", "its own code failed"],
 )
 def test_a_shadow_without_an_end_does_not_count(uncounted):
     counted = count_false_kills(study_of(*GOOD, uncounted))
     assert (counted.shadows, counted.wrong, counted.shadow_epochs, counted.rate) == (0, 0, 0, None)
     assert counted.given_up == counted.epochs_saved == 0
+
+
+def diverged(epoch, given_up):
+    """It reports every epoch but the one in which it diverges."""
+    found = trial(state=FAIL, ran=epoch - 1, given_up=given_up)
+    found.set_user_attr(DIVERGED, epoch)
+    return found
+
+
+def test_a_shadow_that_diverged_was_given_up_rightly():
+    counted = count_false_kills(study_of(*GOOD, diverged(7, given_up=4), trial(1.5, given_up=4)), top=9)
+    assert (counted.shadows, counted.wrong, counted.shadow_epochs) == (2, 1, 3 + 6)
 
 
 def test_trials_of_fewer_epochs_compete_among_themselves():

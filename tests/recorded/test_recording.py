@@ -7,12 +7,13 @@ from optuna.trial import TrialState
 
 from hpo_gn.budget import Ledger
 from hpo_gn.errors import DataError, StorageError, StudyError, UnknownNameError
+from hpo_gn.failures import DIVERGED
 from hpo_gn.history import write_row
 from hpo_gn.joining import PROTOCOL
 from hpo_gn.measures import Cost, Row
 from hpo_gn.recorded import read_table, record
 from hpo_gn.retraining import INDEX, ROLE, retraining_name
-from hpo_gn.trial import DIVERGED, REASON
+from hpo_gn.trial import REASON
 from tests.recorded.runs import SPACE, a_run, a_table
 
 ROWS = (
@@ -118,6 +119,8 @@ def test_seconds_come_from_the_searchs_ledger_where_there_is_one(tmp_path):
 
 def test_the_searchs_own_retrainings_are_the_tests_of_its_winner_and_of_its_initial_settings(tmp_path):
     url = made_study(tmp_path, [WHOLE] * 3)
+    alone = optuna.create_study(study_name=retraining_name("s", 1), storage=url)
+    add(alone, [{"test_accuracy": 0.25, "test_loss": 0.125}], TrialState.COMPLETE, {ROLE: "winner", INDEX: 0})
     retraining = optuna.create_study(study_name=retraining_name("s", 2), storage=url)
     for role, accuracy in (("winner", 0.75), ("initial", 0.5)):
         row = {"test_accuracy": accuracy, "test_loss": 1 - accuracy}
@@ -127,7 +130,7 @@ def test_the_searchs_own_retrainings_are_the_tests_of_its_winner_and_of_its_init
         (run.test_accuracy, run.test_loss, run.failed_retrainings)
         for run in record(url, "s", tmp_path / "s.jsonl.gz", command="c").runs
     ]
-    assert tested == [((0.5,), (0.5,), 1), ((), (), 0), ((0.75,), (0.25,), 1)]
+    assert tested == [((0.5,), (0.5,), 1), ((0.25,), (0.125,), 0), ((0.75,), (0.25,), 1)]
 
 
 def test_tests_from_a_file_are_written_beside_their_runs(tmp_path):

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from hpo_gn import Experiment, make_objective
 from hpo_gn.errors import ArgumentError, DataError, StudyError
+from hpo_gn.failures import DIVERGED
 from hpo_gn.fidelity import EPOCHS as EPOCHS_OF
 from hpo_gn.fidelity import ROUND, continues
 from hpo_gn.history import History
@@ -19,7 +20,7 @@ from hpo_gn.measures import MeanLoss
 from hpo_gn.pruning import GIVEN_UP
 from hpo_gn.recorded import replay
 from hpo_gn.recorded.replayed import RECORDED_RUN
-from hpo_gn.trial import DIVERGED, ERROR, REASON
+from hpo_gn.trial import ERROR, REASON
 from tests.recorded.runs import COSTS, EPOCHS, a_run, a_table
 
 needs_hpbandster = pytest.mark.skipif(find_spec("hpbandster") is None, reason="hpbandster is not installed")
@@ -219,7 +220,7 @@ UNTIMED = a_table(falling(3, 1.0, training_s=None, measuring_s=None))
     ("settings", "table", "arguments", "error", "message"),
     [
         ({}, TABLE, {"budget": 3}, ArgumentError, "budget must be at least 4, one trial's epochs, got 3"),
-        ({"charge": "measures"}, TABLE, {"budget": 7}, ArgumentError, "budget must be at least 8"),
+        ({"charge": "measures"}, TABLE, {"budget": 7}, ArgumentError, "budget must be at least 8, one"),
         ({"gpus": 2}, TABLE, {"budget": 7}, ArgumentError, "budget must be at least 8"),
         ({}, TABLE, {"budget": 0}, ArgumentError, "budget must be"),
         ({}, TABLE, {"budget": 8, "workers": 0}, ArgumentError, "workers must be"),

@@ -1,10 +1,11 @@
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from hpo_gn import make_objective
 from hpo_gn.comparison.result import CellResult, Incumbent, Labels
+from hpo_gn.data import DataSet
 from hpo_gn.fidelity import EPOCHS as EPOCHS_OF
 from hpo_gn.history import History
 from hpo_gn.judging import choose
@@ -12,7 +13,15 @@ from hpo_gn.measures import MeanLoss
 from hpo_gn.recorded import replay
 from hpo_gn.recorded.replayed import RECORDED_RUN
 from tests.recorded.runs import EPOCHS, a_run, a_table
-from tests.recorded.test_replay import DIVERGED_RUNS, TABLE, experiment, falling, needs_hpbandster, trials_of
+from tests.recorded.test_replay import (
+    DIVERGED_RUNS,
+    TABLE,
+    experiment,
+    falling,
+    needs_hpbandster,
+    trials_of,
+    unused,
+)
 
 LABELS = Labels("val-loss", "random", "none", "mlp", "digits", 0)
 TESTED = a_table(
@@ -97,6 +106,19 @@ def test_an_incumbent_of_few_epochs_has_what_it_had_after_them():
     assert first.val_loss == History.of(trial).last("val_loss")
 
 
+@needs_hpbandster
+def test_a_winner_by_few_epochs_whose_run_diverged_later_is_a_failure():
+    runs = [
+        a_run(n, 0.5 - n / 100, 0.4, reason="diverged at epoch 3: NaN", epochs=3, learning_rate=10**-n / 2)
+        for n in range(4)
+    ]
+    replayed = replay(experiment(searcher="bohb", min_epochs=1), a_table(*runs), budget=5)
+    found = replayed.result(LABELS)
+    assert found.incumbents
+    assert found.failed_retrainings == 1
+    assert found.score == 0.25
+
+
 def test_a_result_is_the_winners_and_travels_as_json():
     replayed = replay(experiment(), TESTED, budget=8 * EPOCHS)
     result = replayed.result(LABELS)
@@ -116,13 +138,26 @@ def test_without_a_winner_a_result_says_why_and_scores_as_chance():
     assert (result.trials, result.test_accuracy, result.score) == ({"fail": 1}, (), 0.25)
 
 
-def test_chance_is_unknown_where_the_table_does_not_have_it():
+FOUR_CLASSES = DataSet("mine", 4, unused)
+
+
+@pytest.mark.parametrize(
+    ("data", "chance"),
+    [("digits", 0.1), ("cifar100", 0.01), (FOUR_CLASSES, 0.25), ("gone", 0), ("my.npz", 0), ("mine:data", 0)],
+    ids=str,
+)
+def test_without_a_majority_in_the_table_a_failure_counts_as_one_of_even_classes_or_as_nothing(data, chance):
     run = falling(0, 1.0)
     for row in run.history.rows:
         del row["train_majority"]
-    result = replay(experiment(), a_table(run), budget=EPOCHS).result(LABELS)
-    assert math.isnan(result.chance)
-    assert math.isnan(result.score)
+    diverged = replace(
+        run, history=run.history.upto(1), epochs=2, reason="diverged at epoch 2: val_loss is nan"
+    )
+    made = replace(experiment(), data=data)
+    result = replay(made, a_table(diverged), budget=EPOCHS).result(LABELS)
+    assert (result.failure, result.chance, result.score) == ("no trial was completed", chance, chance)
+    # A winner that nobody tested is no failure.
+    assert math.isnan(replay(made, a_table(run), budget=EPOCHS).result(LABELS).score)
 
 
 def test_a_run_that_was_not_timed_has_no_seconds_but_is_replayed():
