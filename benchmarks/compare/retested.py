@@ -35,14 +35,18 @@ AMONG = 300
 COUNT = 100
 
 
+def order(among: int = AMONG) -> list[int]:
+    """The numbers of the first trials, in random order."""
+    return random.Random(0).sample(range(among), among)
+
+
 def drawn(study: optuna.Study, among: int = AMONG, count: int = COUNT) -> Iterator[FrozenTrial]:
     """The first `count` completed trials of a random order of the first `among`.
 
     It waits for one that still runs or is not there yet.
     """
-    order = random.Random(0).sample(range(among), among)
     found = 0
-    for number in order:
+    for number in order(among):
         if found == count:
             return
         trial = _finished(study, number)

@@ -144,7 +144,7 @@ FOUR_CLASSES = DataSet("mine", 4, unused)
 @pytest.mark.parametrize(
     ("data", "chance"),
     [("digits", 0.1), ("cifar100", 0.01), (FOUR_CLASSES, 0.25), ("gone", 0), ("my.npz", 0), ("mine:data", 0)],
-    ids=str,
+    ids=["registered", "of a hundred classes", "data set", "unknown", "file", "function"],
 )
 def test_without_a_majority_in_the_table_a_failure_counts_as_one_of_even_classes_or_as_nothing(data, chance):
     run = falling(0, 1.0)
