@@ -112,7 +112,7 @@ def test_the_line_that_the_next_test_damages_can_be_read(tmp_path):
         (gzip.compress(b"\xff\xfe"), "UnicodeDecodeError"),
         (gzip.compress(b"{"), "JSONDecodeError"),
     ],
-    ids=lambda value: None if isinstance(value, bytes) else value,
+    ids=lambda value: "content" if isinstance(value, bytes) else value,
 )
 def test_what_is_no_table_is_refused_in_one_line(tmp_path, content, message):
     file = tmp_path / "t.jsonl.gz"
