@@ -159,6 +159,7 @@ def options() -> dict[str, list[tuple[str, bool]]]:
         name: [
             (option, option_of.is_flag)
             for option_of in command.params
+            if option_of.param_type_name == "option"
             for option in option_of.opts
             if option != "--watch"
         ]

@@ -80,13 +80,11 @@ def no_trials() -> Iterator[None]:
         return choose_nothing
 
     # hpo_gn.search, the function, hides the module from dotted names.
-    names = ("hpo_gn.search", "hpo_gn.joining", "hpo_gn.commands.plan", "hpo_gn.registry")
-    searching, joining, planning, registry = map(importlib.import_module, names)
+    names = ("hpo_gn.search", "hpo_gn.joining", "hpo_gn.commands.plan")
+    searching, joining, planning = map(importlib.import_module, names)
     with ExitStack() as stack:
         for module in (searching, joining):
             stack.enter_context(patch.object(module, "choose_engine", chosen(module.choose_engine)))
-        # Every installed package is asked for its entry points, each time: half of what a line takes.
-        stack.enter_context(patch.object(registry, "entry_points", cache(registry.entry_points)))
         waiting = SimpleNamespace(monotonic=time.monotonic, sleep=begin)  # for a search
         stack.enter_context(patch.object(joining, "time", waiting))
         stack.enter_context(patch.object(planning, "probe", lambda *_: Probe(0.1, 0.1, 143, 1437)))
