@@ -129,7 +129,7 @@ class _Crew:
                 self._members.append(self._replace(member))
 
     def _replace(self, dead: _Member) -> _Member:
-        if message := _message(dead):
+        if message := received(dead.messages):
             raise HpoGnError(message)
         owner = str(dead.worker.owner)
         held = [hold for hold in self._ledger.open_holds() if hold["owner"] == owner]
@@ -143,30 +143,46 @@ class _Crew:
 
     def _stop(self, stopping: Callable[[], int]) -> None:
         try:
-            self._wait(stopping)
+            stop_processes([member.process for member in self._members], stopping)
         finally:  # a second Ctrl-C raises
             for member in self._members:
-                if member.process.is_alive():
-                    member.process.terminate()
-                    member.process.join(_TICK_S)
-                    member.process.kill()
-                    member.process.join()
                 self._ledger.release(str(member.worker.owner))
 
-    def _wait(self, stopping: Callable[[], int]) -> None:
-        asked = 0
-        while living := [member for member in self._members if member.process.is_alive()]:
-            wanted = max(1, stopping())
-            if asked < wanted:
-                asked += 1
-                for member in living:
-                    member.process.terminate()
-            living[0].process.join(_TICK_S)
 
+def stop_processes(processes: Sequence[BaseProcess], stopping: Callable[[], int]) -> None:
+    """Ask processes to stop, again with each further stop signal, and wait for them; whatever is raised
+    meanwhile, none of them outlives it.
 
-def _message(member: _Member) -> str | None:
+    Args:
+        processes: which.
+        stopping: how many stop signals there were, as of `stoppable`.
+    """
     try:
-        return str(member.messages.recv_bytes(), "utf-8") if member.messages.poll() else None
+        _wait(processes, stopping)
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+                process.join(_TICK_S)
+                process.kill()
+                process.join()
+
+
+def _wait(processes: Sequence[BaseProcess], stopping: Callable[[], int]) -> None:
+    asked = 0
+    while living := [process for process in processes if process.is_alive()]:
+        wanted = max(1, stopping())
+        if asked < wanted:
+            asked += 1
+            for process in living:
+                process.terminate()
+        living[0].join(_TICK_S)
+
+
+def received(messages: Connection) -> str | None:
+    """What a process said before it ended, if it said anything."""
+    try:
+        return str(messages.recv_bytes(), "utf-8") if messages.poll() else None
     except EOFError:
         return None
 

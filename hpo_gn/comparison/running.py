@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from hpo_gn.comparison.working import HELD, TROUBLE, Work, work
-from hpo_gn.crew import forkserver, stoppable
+from hpo_gn.crew import forkserver, received, stop_processes, stoppable
 from hpo_gn.errors import HpoGnError
 
 _TICK_S = 0.5
@@ -73,7 +73,7 @@ class Running:
                     self._watch()
                     tick()
             finally:
-                self._stop(stopping)
+                stop_processes([member.process for member in self._members], stopping)
             if stopping():
                 raise KeyboardInterrupt
 
@@ -107,7 +107,7 @@ class Running:
         elif code == HELD:
             self._held.append((self._ticks, member.task))
         elif code == TROUBLE:
-            self._give_up(name, _message(member))
+            self._give_up(name, received(member.messages) or "unknown")
         else:
             self._deaths[name] += 1
             if self._deaths[name] < _MOST_DEATHS:
@@ -119,31 +119,3 @@ class Running:
         self.troubles[name] = reason
         if list(self.troubles.values()).count(reason) >= _MOST_TROUBLES:
             raise HpoGnError(f"{_MOST_TROUBLES} cells cannot be run: {reason}")
-
-    def _stop(self, stopping: Callable[[], int]) -> None:
-        try:
-            self._wait(stopping)
-        finally:  # a second Ctrl-C raises
-            for member in self._members:
-                if member.process.is_alive():
-                    member.process.terminate()
-                    member.process.join(_TICK_S)
-                    member.process.kill()
-                    member.process.join()
-
-    def _wait(self, stopping: Callable[[], int]) -> None:
-        asked = 0
-        while living := [member for member in self._members if member.process.is_alive()]:
-            wanted = max(1, stopping())
-            if asked < wanted:
-                asked += 1
-                for member in living:
-                    member.process.terminate()
-            living[0].process.join(_TICK_S)
-
-
-def _message(member: _Member) -> str:
-    try:
-        return str(member.messages.recv_bytes(), "utf-8") if member.messages.poll() else "unknown"
-    except EOFError:
-        return "unknown"
