@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hpo_gn.commands import options
+from hpo_gn.commands import options, terminal
 from hpo_gn.comparison.cells import Cell, make_cells, pick
 from hpo_gn.comparison.comparison import Comparison, write_results
 from hpo_gn.comparison.report import write_report
@@ -105,7 +105,7 @@ def finish(spec: Spec, results: Sequence[CellResult], folder: Path, missing: Seq
             baseline=spec.baseline,
             missing=[cell.command for cell in missing],
         )
-        _console().print(short)
+        terminal.output(_WIDTH, markup=False, emoji=False, highlight=False).print(short)
         typer.echo(page)
     else:
         typer.echo(f"No page yet: no cell of the baseline {spec.baseline} has a result.")
@@ -115,14 +115,6 @@ def finish(spec: Spec, results: Sequence[CellResult], folder: Path, missing: Seq
             typer.echo(f"  {cell.command}")
         if len(missing) > _MOST_LINES:
             typer.echo("  … (--dry-run lists them all)")
-
-
-def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough for a line a method."""
-    console = Console(markup=False, emoji=False, highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(markup=False, emoji=False, highlight=False, width=_WIDTH)
 
 
 _MOST_LINES = 20

@@ -1,6 +1,5 @@
 """hpo-gn status."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from hpo_gn.commands import options
+from hpo_gn.commands.terminal import output
 from hpo_gn.errors import ArgumentError, StorageError
 from hpo_gn.status import OVER, Status, StatusReader, describe
 
@@ -112,7 +112,4 @@ class _View:
 
 
 def _console() -> Console:
-    console = Console(highlight=False)
-    if console.is_terminal or "COLUMNS" in os.environ:
-        return console
-    return Console(highlight=False, width=_WIDTH)
+    return output(_WIDTH, highlight=False)
